@@ -1,0 +1,1 @@
+"""Vallum: every AI action passes one gate and leaves one proof."""
