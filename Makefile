@@ -13,6 +13,7 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	touch $@
 
 test: setup
+	scripts/ensure-services
 	$(BIN)/pytest
 
 lint: setup

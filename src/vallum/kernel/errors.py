@@ -6,8 +6,17 @@ say what failed, on what, and what to do next. They hold no secret and no model 
 
 from typing import ClassVar
 
-__all__ = ["Conflict", "Denied", "IntegrityError", "Invalid", "LimitExceeded", "NotFound", "Unauthenticated",
-           "Unavailable", "VallumError"]
+__all__ = [
+    "Conflict",
+    "Denied",
+    "IntegrityError",
+    "Invalid",
+    "LimitExceeded",
+    "NotFound",
+    "Unauthenticated",
+    "Unavailable",
+    "VallumError",
+]
 
 
 class VallumError(Exception):

@@ -10,8 +10,18 @@ from hashlib import sha256
 
 from vallum.kernel.errors import IntegrityError
 
-__all__ = ["EMPTY_ROOT", "Frontier", "ProofMalformed", "consistency_path", "inclusion_path", "leaf_hash",
-           "node_hash", "root_from_inclusion", "root_of", "verify_consistency"]
+__all__ = [
+    "EMPTY_ROOT",
+    "Frontier",
+    "ProofMalformed",
+    "consistency_path",
+    "inclusion_path",
+    "leaf_hash",
+    "node_hash",
+    "root_from_inclusion",
+    "root_of",
+    "verify_consistency",
+]
 
 DIGEST_BYTES = 32
 EMPTY_ROOT = sha256(b"").digest()
@@ -137,9 +147,7 @@ def _subproof(leaves: Sequence[bytes], old_size: int, *, whole: bool) -> list[by
     return [*_subproof(leaves[split:], old_size - split, whole=False), root_of(leaves[:split])]
 
 
-def verify_consistency(
-    old_size: int, old_root: bytes, new_size: int, new_root: bytes, path: Sequence[bytes]
-) -> None:
+def verify_consistency(old_size: int, old_root: bytes, new_size: int, new_root: bytes, path: Sequence[bytes]) -> None:
     """Raise IntegrityError unless the older head is a prefix of the newer one.
 
     Source: RFC 9162, section 2.1.4.2. An empty older tree is a prefix of anything and has an empty path.

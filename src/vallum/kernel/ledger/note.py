@@ -17,8 +17,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from vallum.kernel.errors import IntegrityError
 
-__all__ = ["Checkpoint", "NoteMalformed", "NoteSigner", "NoteVerifier", "UntrustedNote", "parse_checkpoint",
-           "sign_note", "verify_note"]
+__all__ = [
+    "Checkpoint",
+    "NoteMalformed",
+    "NoteSigner",
+    "NoteVerifier",
+    "UntrustedNote",
+    "parse_checkpoint",
+    "sign_note",
+    "verify_note",
+]
 
 _ED25519 = b"\x01"
 _SIGNATURE_PREFIX = "— "  # U+2014 and a space

@@ -8,8 +8,10 @@ from vallum.kernel.errors import IntegrityError
 from vallum.kernel.ledger import merkle
 
 # The eight-leaf tree used by the Certificate Transparency implementations as a reference.
-LEAVES = [bytes.fromhex(h) for h in (
-    "", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")]
+LEAVES = [
+    bytes.fromhex(h)
+    for h in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")
+]
 ROOTS = [
     "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
     "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
@@ -32,7 +34,8 @@ def test_an_empty_tree_is_the_hash_of_nothing():
 
 
 trees = st.lists(st.binary(max_size=8), min_size=1, max_size=70).map(
-    lambda entries: [merkle.leaf_hash(e) for e in entries])
+    lambda entries: [merkle.leaf_hash(e) for e in entries]
+)
 
 
 @given(trees, st.data())

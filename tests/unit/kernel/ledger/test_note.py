@@ -67,11 +67,21 @@ def test_noise_is_refused_and_never_crashes(noise):
         verify_note(noise, [SIGNER.verifier])
 
 
-@pytest.mark.parametrize("text", [
-    "", "log\n", "log\n1\n", "\n1\n" + "A" * 43 + "=\n", "log\n-1\n" + "A" * 43 + "=\n",
-    "log\n01\n" + "A" * 43 + "=\n", "log\n²\n" + "A" * 43 + "=\n", "log\n1\nAAAA\n",
-    "log\n9223372036854775808\n" + "A" * 43 + "=\n", "log\n1\n" + "A" * 42 + "B=\n",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "log\n",
+        "log\n1\n",
+        "\n1\n" + "A" * 43 + "=\n",
+        "log\n-1\n" + "A" * 43 + "=\n",
+        "log\n01\n" + "A" * 43 + "=\n",
+        "log\n²\n" + "A" * 43 + "=\n",
+        "log\n1\nAAAA\n",
+        "log\n9223372036854775808\n" + "A" * 43 + "=\n",
+        "log\n1\n" + "A" * 42 + "B=\n",
+    ],
+)
 def test_a_text_that_is_no_checkpoint_is_malformed(text):
     with pytest.raises(NoteMalformed):
         parse_checkpoint(text)
