@@ -1,0 +1,31 @@
+"""Keys: a root key wraps keysets, a keyset per tenant and purpose seals data, destroying a key erases what it sealed.
+
+Owns sealing, streams, signing keys at rest and the vault. Leaves the root key to a provider and cryptography to
+pyca/cryptography. The formats are documented, with test vectors, in docs/keys.md.
+"""
+
+from vallum.kernel.keys.errors import KeyDestroyed, RootKeyRefused, SealBroken
+from vallum.kernel.keys.keyring import EPOCH, Keyring
+from vallum.kernel.keys.model import DEFAULT_TENANT, KeysetRecord, KeyVersion, Purpose, SecretRecord
+from vallum.kernel.keys.providers import FileRoot, RootKeyProvider
+from vallum.kernel.keys.streaming import StreamBroken, decrypt_stream, encrypt_stream
+from vallum.kernel.keys.vault import Vault
+
+__all__ = [
+    "DEFAULT_TENANT",
+    "EPOCH",
+    "FileRoot",
+    "KeyDestroyed",
+    "KeyVersion",
+    "Keyring",
+    "KeysetRecord",
+    "Purpose",
+    "RootKeyProvider",
+    "RootKeyRefused",
+    "SealBroken",
+    "SecretRecord",
+    "StreamBroken",
+    "Vault",
+    "decrypt_stream",
+    "encrypt_stream",
+]

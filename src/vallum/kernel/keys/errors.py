@@ -1,0 +1,26 @@
+"""What goes wrong with keys, by what the caller should do about it."""
+
+from vallum.kernel.errors import IntegrityError, Invalid, NotFound
+
+__all__ = ["KeyDestroyed", "RootKeyRefused", "SealBroken"]
+
+
+class SealBroken(IntegrityError):
+    """The sealed bytes, or the place they were found in, are not what was sealed: stop and look.
+
+    One error for every cause, because a finer one would tell an attacker how far a forgery got.
+    """
+
+    code = "seal_broken"
+
+
+class KeyDestroyed(NotFound):
+    """The key was destroyed on purpose, so what it sealed is gone for good."""
+
+    code = "key_destroyed"
+
+
+class RootKeyRefused(Invalid):
+    """The root key cannot be used as it lies there: absent, readable by others, or not opened by this passphrase."""
+
+    code = "root_key_refused"
