@@ -1,1 +1,4 @@
-"""The append-only Merkle log: hashing, proofs, and the verifier that needs no server and no trust in one."""
+"""The tamper-evident log of every decision and its outcome.
+
+Import `verify` by its own name: it depends on nothing but the standard library and `cryptography`.
+"""
