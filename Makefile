@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test lint
+.PHONY: setup test lint docs
 
 setup: $(VENV)/.ready
 
@@ -20,3 +20,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/render_docs.py --check
+
+docs: setup
+	$(BIN)/python scripts/render_docs.py

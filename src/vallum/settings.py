@@ -1,0 +1,310 @@
+"""Every setting, in one frozen tree: read once, validated whole, handed over by the composition root.
+
+A file (`vallum.toml`) gives sections; the environment overrides one field as `VALLUM_SECTION_FIELD`. Defaults are
+the safe ones. Unknown keys are problems, and all problems are reported together, so that a typing slip never
+turns a protection off in silence. Secrets are not settings: a passphrase or token is named by a file's path.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from vallum.kernel.errors import Invalid
+
+__all__ = [
+    "BlobSettings",
+    "CounterSettings",
+    "GatewaySettings",
+    "InvalidSettings",
+    "KeySettings",
+    "LedgerSettings",
+    "LogSettings",
+    "RecordSettings",
+    "ServerSettings",
+    "Settings",
+    "TelemetrySettings",
+    "describe_settings",
+    "load_settings",
+]
+
+MAX_SETTINGS_BYTES = 262_144  # a settings file is some kilobytes; refuse what cannot be one before parsing
+
+
+class InvalidSettings(Invalid):
+    """One or more settings are wrong; the message lists every one."""
+
+    code = "invalid_settings"
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class ServerSettings(_Section, frozen=True):
+    """Where Vallum listens, and with what certificate."""
+
+    host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535, description="TCP port to listen on.")] = 8443
+    public_url: Annotated[
+        str, Meta(description="The URL clients use, where it differs from host and port (behind a load balancer).")
+    ] = ""
+    workers: Annotated[
+        int,
+        Meta(ge=1, le=64, description="Worker processes. More than one needs `counters.url`, to keep limits exact."),
+    ] = 1
+    certificate_file: Annotated[
+        str, Meta(description="PEM certificate chain. Empty: a local CA is made in the data folder on first run.")
+    ] = ""
+    key_file: Annotated[str, Meta(description="PEM private key of `certificate_file`.")] = ""
+    unsafe_plain_http: Annotated[
+        bool, Meta(description="Serve without TLS. Accepted on a loopback address only; keys travel in the clear.")
+    ] = False
+    drain_seconds: Annotated[
+        int, Meta(ge=1, le=600, description="How long requests in flight may take to finish after SIGTERM.")
+    ] = 30
+
+
+class RecordSettings(_Section, frozen=True):
+    """The database."""
+
+    url: Annotated[
+        str, Meta(description="`postgresql://…`, or `sqlite:///PATH`. Empty: `records.db` in the data folder.")
+    ] = ""
+    pool_size: Annotated[int, Meta(ge=1, le=100, description="Connections kept open by each process.")] = 5
+
+
+class BlobSettings(_Section, frozen=True):
+    """Where large objects and the ledger's published tiles lie."""
+
+    url: Annotated[
+        str, Meta(description="`file:///PATH`, `s3://BUCKET/PREFIX`, `gs://…` or `az://…`. Empty: the data folder.")
+    ] = ""
+
+
+class CounterSettings(_Section, frozen=True):
+    """Rate limits and budgets."""
+
+    url: Annotated[
+        str, Meta(description="`redis://…` or `rediss://…` (Valkey too). Empty: counted in process, for one worker.")
+    ] = ""
+
+
+class KeySettings(_Section, frozen=True):
+    """The root key that wraps every other key."""
+
+    root: Annotated[Literal["file"], Meta(description="The root key provider.")] = "file"
+    passphrase_file: Annotated[
+        str, Meta(description="A file whose first line seals the root key. Empty: the key file is only mode 0600.")
+    ] = ""
+
+
+class LedgerSettings(_Section, frozen=True):
+    """The tamper-evident log."""
+
+    origin: Annotated[
+        str, Meta(min_length=1, max_length=200, description="The log's name in its checkpoints; never change it.")
+    ] = "vallum.local/ledger"
+    publish_seconds: Annotated[
+        float, Meta(gt=0, le=3600, description="How often tiles and the checkpoint are published to the blob store.")
+    ] = 5.0
+    checkpoint_file: Annotated[
+        str,
+        Meta(
+            description="A copy of the newest checkpoint outside the database. Empty: `checkpoint` in the data folder."
+        ),
+    ] = ""
+
+
+class GatewaySettings(_Section, frozen=True):
+    """Bounds on inference traffic; per-application limits stand in the application's file."""
+
+    max_body_bytes: Annotated[
+        int, Meta(ge=1024, le=268_435_456, description="Largest request body accepted; images are most of it.")
+    ] = 16_777_216
+    read_timeout_seconds: Annotated[
+        float, Meta(gt=0, le=600, description="How long a client may take to send its body.")
+    ] = 30.0
+    max_stream_chars: Annotated[
+        int, Meta(ge=1024, description="Longest streamed answer, in characters; longer ones are cut and recorded.")
+    ] = 4_000_000
+
+
+class TelemetrySettings(_Section, frozen=True):
+    """Metrics and traces. Neither holds content."""
+
+    metrics: Annotated[bool, Meta(description="Serve Prometheus metrics at `/metrics`.")] = True
+    otlp_endpoint: Annotated[
+        str, Meta(description="OTLP/HTTP endpoint for traces, needs the `otel` extra. Empty: no traces.")
+    ] = ""
+
+
+class LogSettings(_Section, frozen=True):
+    """The operator's log on standard error. It holds ids and codes, never content."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="Least severity shown.")] = "info"
+    format: Annotated[Literal["text", "json"], Meta(description="Line format.")] = "text"
+
+
+class Settings(_Section, frozen=True):
+    """The whole tree. `data` is the folder that embedded defaults live in."""
+
+    data: Annotated[str, Meta(min_length=1, description="Folder for the embedded database, keys, blobs and CA.")] = (
+        "vallum-data"
+    )
+    server: ServerSettings = ServerSettings()
+    records: RecordSettings = RecordSettings()
+    blobs: BlobSettings = BlobSettings()
+    counters: CounterSettings = CounterSettings()
+    keys: KeySettings = KeySettings()
+    ledger: LedgerSettings = LedgerSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def data_path(self) -> Path:
+        return Path(self.data).expanduser().resolve()
+
+    @property
+    def records_url(self) -> str:
+        return self.records.url or f"sqlite:///{self.data_path / 'records.db'}"
+
+    @property
+    def blobs_url(self) -> str:
+        return self.blobs.url or (self.data_path / "blobs").as_uri()
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return Path(self.ledger.checkpoint_file) if self.ledger.checkpoint_file else self.data_path / "checkpoint"
+
+    @property
+    def url(self) -> str:
+        """What a client on this machine puts before `/v1`."""
+        scheme = "http" if self.server.unsafe_plain_http else "https"
+        host = f"[{self.server.host}]" if ":" in self.server.host else self.server.host
+        return self.server.public_url.rstrip("/") or f"{scheme}://{host}:{self.server.port}"
+
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def load_settings(
+    file: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None
+) -> Settings:
+    """Read once, validate whole. `overrides` are dotted names from the command line and win.
+
+    Raises InvalidSettings that lists every problem with its place.
+    """
+    problems: list[str] = []
+    tree = _read_file(file, problems) if file else {}
+    _merge_environment(tree, environ, problems)
+    for dotted, value in (overrides or {}).items():
+        _place(tree, dotted, value)
+    settings = _checked(tree, problems)
+    if settings is not None:
+        problems += _cross_checks(settings)
+    if problems or settings is None:
+        raise InvalidSettings("the settings have problems:\n" + "\n".join(f"  - {p}" for p in problems))
+    return settings
+
+
+def describe_settings() -> Iterator[tuple[str, str, object, str]]:
+    """Every setting as (dotted name, environment variable, default, description): the reference is made of it."""
+    for dotted, hint, default in _fields():
+        description = next(m.description for m in hint.__metadata__ if isinstance(m, Meta))
+        yield dotted, "VALLUM_" + dotted.replace(".", "_").upper(), default, description or ""
+
+
+def _fields() -> Iterator[tuple[str, Any, object]]:
+    for name, value in zip(Settings.__struct_fields__, msgspec.structs.astuple(Settings()), strict=True):
+        if isinstance(value, _Section):
+            hints = get_type_hints(type(value), include_extras=True)
+            for leaf, default in zip(value.__struct_fields__, msgspec.structs.astuple(value), strict=True):
+                yield f"{name}.{leaf}", hints[leaf], default
+        else:
+            yield name, get_type_hints(Settings, include_extras=True)[name], value
+
+
+def _read_file(file: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        with file.open("rb") as opened:
+            raw = opened.read(MAX_SETTINGS_BYTES + 1)
+    except OSError as e:
+        problems.append(f"{file}: cannot be read ({e.strerror})")
+        return {}
+    if len(raw) > MAX_SETTINGS_BYTES:
+        problems.append(f"{file}: larger than {MAX_SETTINGS_BYTES} bytes")
+        return {}
+    try:
+        return tomllib.loads(raw.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
+        problems.append(f"{file}: not TOML ({e})")
+        return {}
+
+
+def _merge_environment(tree: dict[str, Any], environ: Mapping[str, str], problems: list[str]) -> None:
+    variables = {variable: dotted for dotted, variable, _, _ in describe_settings()}
+    for variable, text in environ.items():
+        if not variable.startswith("VALLUM_") or variable in _OTHER_VARIABLES:
+            continue
+        dotted = variables.get(variable)
+        if dotted is None:
+            problems.append(f"{variable}: no such setting")
+            continue
+        _place(tree, dotted, text)
+
+
+def _place(tree: dict[str, Any], dotted: str, value: object) -> None:
+    """Set one field; where the file gave a section as a plain value, leave that for the check to report."""
+    section, _, name = dotted.rpartition(".")
+    branch = tree.setdefault(section, {}) if section else tree
+    if isinstance(branch, dict):
+        branch[name] = value
+
+
+# Read by the client and the tests, not by the server.
+_OTHER_VARIABLES = frozenset(
+    {"VALLUM_URL", "VALLUM_CA_FILE", "VALLUM_CONFIG", "VALLUM_TEST_POSTGRES", "VALLUM_TEST_REDIS", "VALLUM_CREDENTIALS"}
+)
+
+
+def _checked(tree: Mapping[str, Any], problems: list[str]) -> Settings | None:
+    """Convert field by field, since msgspec stops at the first problem and an operator wants them all."""
+    known = {dotted: hint for dotted, hint, _ in _fields()}
+    sections = {dotted.partition(".")[0] for dotted in known if "." in dotted}
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if name in sections and isinstance(value, dict):
+            flat |= {f"{name}.{leaf}": v for leaf, v in value.items()}
+        else:
+            flat[name] = value
+    built: dict[str, Any] = {}
+    before = len(problems)
+    for dotted, value in flat.items():
+        if dotted not in known:
+            problems.append(f"{dotted}: no such setting")
+            continue
+        try:
+            converted = msgspec.convert(value, known[dotted], strict=not isinstance(value, str))
+        except msgspec.ValidationError as e:
+            problems.append(f"{dotted}: {e}")
+            continue
+        section, _, name = dotted.rpartition(".")
+        (built.setdefault(section, {}) if section else built)[name] = converted
+    return msgspec.convert(built, Settings) if len(problems) == before else None
+
+
+def _cross_checks(settings: Settings) -> Iterator[str]:
+    server = settings.server
+    if server.unsafe_plain_http and server.host not in _LOOPBACK:
+        yield f"server.unsafe_plain_http: only on a loopback address, not on {server.host}"
+    if bool(server.certificate_file) != bool(server.key_file):
+        yield "server.certificate_file and server.key_file: give both or neither"
+    if server.workers > 1 and not settings.counters.url:
+        yield "server.workers: more than one needs counters.url, since limits are counted in process without it"
+    if any(c.isspace() for c in settings.ledger.origin) or "+" in settings.ledger.origin:
+        yield "ledger.origin: no spaces and no '+'"
