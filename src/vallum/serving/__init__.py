@@ -1,0 +1,1 @@
+"""How Vallum listens: certificates, the server process tree, readiness and drain."""
