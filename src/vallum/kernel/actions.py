@@ -1,0 +1,47 @@
+"""Every action the gate knows, as `area:resource:action`. A route or command names one; policies name them all.
+
+Actions on a collection (list, create) are asked on the collection's own asset (`System`, `Ledger`, …); actions
+on one thing are asked on that thing.
+"""
+
+from enum import StrEnum
+
+__all__ = ["Action"]
+
+
+class Action(StrEnum):
+    MODEL_INVOKE = "gateway:model:invoke"
+    MODEL_LIST = "gateway:model:list"
+
+    APPLICATION_READ = "inventory:application:read"
+    PROVIDER_READ = "inventory:provider:read"
+    CONFIGURATION_PLAN = "inventory:configuration:plan"
+    CONFIGURATION_APPLY = "inventory:configuration:apply"
+
+    KEY_READ = "identity:key:read"
+    KEY_ISSUE = "identity:key:issue"
+    KEY_REVOKE = "identity:key:revoke"
+    PERSON_READ = "identity:person:read"
+    PERSON_INVITE = "identity:person:invite"
+    PERSON_DISABLE = "identity:person:disable"
+    SERVICE_READ = "identity:service:read"
+    SERVICE_CREATE = "identity:service:create"
+    SERVICE_DISABLE = "identity:service:disable"
+    SESSION_END = "identity:session:end"
+
+    POLICY_READ = "policy:set:read"
+    POLICY_APPLY = "policy:set:apply"
+    POLICY_EXPLAIN = "policy:decision:explain"
+
+    ENTRY_READ = "ledger:entry:read"
+    CONTENT_READ = "ledger:content:read"
+    LEDGER_EXPORT = "ledger:export:create"
+
+    KEYSET_READ = "keys:keyset:read"
+    KEYSET_ROTATE = "keys:keyset:rotate"
+    KEYSET_DESTROY = "keys:keyset:destroy"
+    SECRET_LIST = "vault:secret:list"  # noqa: S105  an action's name
+    SECRET_PUT = "vault:secret:put"  # noqa: S105
+    SECRET_DELETE = "vault:secret:delete"  # noqa: S105
+
+    STATUS_READ = "system:status:read"

@@ -1,0 +1,29 @@
+"""Policy: Cedar in process, deny by default, allow only when nothing went wrong."""
+
+from vallum.kernel.policy.directory import AssetDirectory, AssetFacts, Directory
+from vallum.kernel.policy.engine import PolicyEngine, PolicyRequest, decide
+from vallum.kernel.policy.policy_set import PolicySet, check_policies, shipped_policies, shipped_schema
+from vallum.kernel.policy.rehearse import ROLES, CaseResult, PolicyChange, check_cases, diff_policies, typical_request
+from vallum.kernel.policy.store import PolicyStore
+from vallum.kernel.policy.syntax import PolicyRefused
+
+__all__ = [
+    "ROLES",
+    "AssetDirectory",
+    "AssetFacts",
+    "CaseResult",
+    "Directory",
+    "PolicyChange",
+    "PolicyEngine",
+    "PolicyRefused",
+    "PolicyRequest",
+    "PolicySet",
+    "PolicyStore",
+    "check_cases",
+    "check_policies",
+    "decide",
+    "diff_policies",
+    "shipped_policies",
+    "shipped_schema",
+    "typical_request",
+]

@@ -1,0 +1,163 @@
+"""Deciding: Cedar behind a wrapper that allows only with no error and every entity known.
+
+Cedar by itself skips a `forbid` whose condition errors, and evaluates requests about entities it was never told
+of. Both could allow what nobody meant to, so any error and any unknown entity is a deny here, and the schema is
+always given. Decisions are cached by everything that can influence them.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import cedarpy
+
+from vallum.kernel.clock import Clock
+from vallum.kernel.policy.directory import AssetDirectory, AssetFacts, Value
+from vallum.kernel.policy.policy_set import PolicySet
+from vallum.kernel.values import AssetRef, Decision, Obligation, Subject, SubjectKind
+
+__all__ = ["FRESH_SECONDS", "PolicyEngine", "PolicyRequest"]
+
+FRESH_SECONDS = 300  # how long a second factor counts as fresh; long enough for one task, short for a stolen session
+MAX_CACHED = 50_000  # some 20 MB of decisions; the oldest go first
+
+_ENTITY_TYPES: Mapping[SubjectKind, str] = {
+    SubjectKind.PERSON: "Person",
+    SubjectKind.SERVICE: "Service",
+    SubjectKind.APPLICATION: "Application",
+    SubjectKind.SYSTEM: "System",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRequest:
+    """Everything a decision depends on besides the policies; a logged one can be decided again."""
+
+    subject: Subject
+    subject_facts: AssetFacts | None  # known for applications only, whose models and state policy looks at
+    action: str
+    asset: AssetRef
+    asset_facts: AssetFacts
+    mfa_fresh: bool
+
+
+@dataclass(slots=True)
+class _InForce:
+    """A policy set and the decisions it made; replaced together, so that no decision outlives its set."""
+
+    policy_set: PolicySet
+    decisions: dict[tuple[object, ...], Decision] = field(default_factory=dict)
+
+
+class PolicyEngine:
+    """Safe to share between threads: the set in force is swapped by one assignment."""
+
+    def __init__(self, policy_set: PolicySet, directory: AssetDirectory, clock: Clock) -> None:
+        self._in_force = _InForce(policy_set)
+        self._directory = directory
+        self._clock = clock
+
+    @property
+    def policy_set(self) -> PolicySet:
+        return self._in_force.policy_set
+
+    def replace(self, policy_set: PolicySet) -> None:
+        self._in_force = _InForce(policy_set)
+
+    def decide(self, subject: Subject, action: str, asset: AssetRef) -> Decision:
+        """Allow or deny, with the policies that determined it. Never raises for an unknown subject or asset."""
+        in_force = self._in_force
+        asset_facts = self._directory.facts(asset)
+        if asset_facts is None:
+            return _refused("there is no such asset", in_force.policy_set)
+        subject_facts = None
+        if subject.kind is SubjectKind.APPLICATION:
+            subject_facts = self._directory.facts(AssetRef("Application", subject.id))
+            if subject_facts is None:
+                return _refused("there is no such application", in_force.policy_set)
+        fresh = self._is_fresh(subject)
+        facts_version = subject_facts.version if subject_facts is not None else 0
+        key = (
+            subject.kind, subject.id, subject.tenant, subject.version, subject.roles, facts_version,
+            action, asset.kind, asset.id, asset_facts.version, fresh,
+        )  # fmt: skip
+        decision = in_force.decisions.get(key)
+        if decision is None:
+            request = PolicyRequest(subject, subject_facts, action, asset, asset_facts, fresh)
+            decision = decide(in_force.policy_set, request)
+            if len(in_force.decisions) >= MAX_CACHED:
+                in_force.decisions.pop(next(iter(in_force.decisions)), None)
+            in_force.decisions[key] = decision
+        return decision
+
+    def _is_fresh(self, subject: Subject) -> bool:
+        """Whether a second factor was proven lately. The system subject is proven by the root key itself."""
+        if subject.kind is SubjectKind.SYSTEM:
+            return True
+        if subject.mfa_at_seconds is None:
+            return False
+        return 0 <= self._clock.now().timestamp() - subject.mfa_at_seconds < FRESH_SECONDS
+
+
+def decide(policy_set: PolicySet, request: PolicyRequest) -> Decision:
+    """Decide without a cache. A denial that a fresh second factor would lift says so as an obligation."""
+    decision = _evaluate(policy_set, request)
+    stale = request.subject.kind is SubjectKind.PERSON and not request.mfa_fresh
+    if decision.effect == "allow" or not stale:
+        return decision
+    if _evaluate(policy_set, replace(request, mfa_fresh=True)).effect == "deny":
+        return decision
+    return replace(decision, reason="this needs a fresh second factor", obligations=frozenset({Obligation.STEP_UP}))
+
+
+def _evaluate(policy_set: PolicySet, request: PolicyRequest) -> Decision:
+    principal = {"type": f"Vallum::{_ENTITY_TYPES[request.subject.kind]}", "id": request.subject.id}
+    resource = {"type": f"Vallum::{request.asset.kind}", "id": request.asset.id}
+    question = {
+        "principal": principal,
+        "action": {"type": "Vallum::Action", "id": str(request.action)},
+        "resource": resource,
+        "context": {"mfa_fresh": request.mfa_fresh},
+    }
+    try:
+        result = cedarpy.is_authorized(
+            question, policy_set.policies, _entities(request, principal, resource), policy_set.schema
+        )
+    except (ValueError, TypeError):
+        # An action, entity or attribute that the schema does not have: nothing was decided, so nothing is allowed.
+        return _refused("the policy engine could not decide", policy_set)
+    return _read(result, policy_set)
+
+
+def _read(result: cedarpy.AuthzResult, policy_set: PolicySet) -> Decision:
+    diagnostics = result.diagnostics
+    named = diagnostics.id_annotations_by_reason
+    policies = tuple(sorted(named.get(reason, reason) for reason in diagnostics.reasons))
+    if result.decision is cedarpy.Decision.NoDecision:
+        return _refused("the request does not fit the policy schema", policy_set)
+    if diagnostics.errors:
+        return Decision("deny", policies, "a policy failed while it was evaluated", policy_set.digest)
+    if result.decision is cedarpy.Decision.Allow:
+        return Decision("allow", policies, "permitted by policy", policy_set.digest)
+    reason = "forbidden by policy" if policies else "no policy permits it"
+    return Decision("deny", policies, reason, policy_set.digest)
+
+
+def _refused(reason: str, policy_set: PolicySet) -> Decision:
+    return Decision("deny", (), reason, policy_set.digest)
+
+
+def _entities(request: PolicyRequest, principal: Mapping[str, str], resource: Mapping[str, str]) -> str:
+    roles = sorted(request.subject.roles)
+    attributes: dict[str, Value] = {"tenant": request.subject.tenant}
+    if request.subject_facts is not None:
+        attributes = {**request.subject_facts.attributes}
+    entities: list[dict[str, Any]] = [
+        {"uid": {"type": "Vallum::Role", "id": r}, "attrs": {}, "parents": []} for r in roles
+    ]
+    parents = [{"type": "Vallum::Role", "id": role} for role in roles]
+    entities.append({"uid": principal, "attrs": attributes, "parents": parents})
+    if resource != principal:
+        entities.append({"uid": resource, "attrs": {**request.asset_facts.attributes}, "parents": []})
+    return json.dumps(entities)

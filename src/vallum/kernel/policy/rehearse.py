@@ -1,0 +1,160 @@
+"""Rehearsing policies: cases that must hold, why a decision falls as it does, and what a change would change."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from vallum.kernel.actions import Action
+from vallum.kernel.errors import Invalid
+from vallum.kernel.policy.directory import AssetFacts
+from vallum.kernel.policy.engine import PolicyRequest, decide
+from vallum.kernel.policy.policy_set import PolicySet, check_policies, shipped_schema
+from vallum.kernel.values import AssetRef, Decision, Obligation, Subject, SubjectKind, TenantId
+
+__all__ = ["ROLES", "CaseResult", "PolicyChange", "check_cases", "diff_policies", "typical_request"]
+
+ROLES = ("administrator", "security", "data_steward", "ml_engineer", "approver", "auditor")
+
+_PERSON_ASSETS: Mapping[str, tuple[str, ...]] = {
+    "inventory": ("System",),
+    "identity": ("System",),
+    "policy": ("System",),
+    "ledger": ("Ledger",),
+    "keys": ("System",),
+    "vault": ("System",),
+    "system": ("System",),
+}
+
+
+class _Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One case of a cases file."""
+
+    name: str
+    action: str
+    asset: str
+    expect: str
+    subject: str = "person:somebody"
+    roles: tuple[str, ...] = ()
+    mfa_fresh: bool = False
+    models: tuple[str, ...] = ()
+    enabled: bool = True
+    tenant: str = "default"
+    asset_tenant: str = "default"
+
+
+class _Cases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    case: tuple[_Case, ...]
+
+
+class CaseResult(msgspec.Struct, frozen=True):
+    name: str
+    passed: bool
+    expected: str
+    decided: str
+    reason: str
+    policies: tuple[str, ...]
+
+
+class PolicyChange(msgspec.Struct, frozen=True):
+    """What `role` may do before and after: deny, allow, or allow with a fresh second factor."""
+
+    role: str
+    action: str
+    asset_kind: str
+    before: str
+    after: str
+
+
+def typical_request(
+    subject: Subject,
+    action: str,
+    asset: AssetRef,
+    *,
+    mfa_fresh: bool,
+    models: tuple[str, ...] = (),
+    enabled: bool = True,
+    asset_tenant: str = "default",
+) -> PolicyRequest:
+    """A request about things that need not exist, with the attributes the schema asks for."""
+    application: dict[str, Any] = {
+        "owner": "owner",
+        "classification": "internal",
+        "enabled": enabled,
+        "models": list(models),
+    }
+    subject_facts = None
+    if subject.kind is SubjectKind.APPLICATION:
+        subject_facts = AssetFacts({"tenant": subject.tenant, **application})
+    attributes: dict[str, Any] = {"tenant": asset_tenant}
+    if asset.kind == "Application":
+        attributes |= application
+    if asset.kind == "Model":
+        attributes |= {"name": asset.id, "provider": "provider", "classification": "internal"}
+    return PolicyRequest(subject, subject_facts, action, asset, AssetFacts(attributes), mfa_fresh)
+
+
+def check_cases(files: Mapping[str, str], cases_toml: str) -> list[CaseResult]:
+    """Decide every case of a TOML file. Raises Invalid for a file that is none, PolicyRefused for bad policies."""
+    try:
+        cases = msgspec.convert(tomllib.loads(cases_toml), _Cases).case
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as e:
+        raise Invalid(f"the cases do not fit: {e}; write [[case]] tables with name, action, asset and expect") from e
+    schema = shipped_schema()
+    check_policies(files, schema)
+    policy_set = PolicySet.parse(files, schema)
+    return [_check(policy_set, case) for case in cases]
+
+
+def _check(policy_set: PolicySet, case: _Case) -> CaseResult:
+    kind, _, subject_id = case.subject.partition(":")
+    asset_kind, _, asset_id = case.asset.partition(":")
+    if kind not in set(SubjectKind) or not subject_id or not asset_id or case.expect not in ("allow", "deny"):
+        raise Invalid(f"case {case.name}: subject is kind:id, asset is Kind:id, expect is allow or deny")
+    subject = Subject(SubjectKind(kind), subject_id, TenantId(case.tenant), frozenset(case.roles))
+    request = typical_request(
+        subject,
+        case.action,
+        AssetRef(asset_kind, asset_id),
+        mfa_fresh=case.mfa_fresh,
+        models=case.models,
+        enabled=case.enabled,
+        asset_tenant=case.asset_tenant,
+    )
+    decision = decide(policy_set, request)
+    return CaseResult(
+        case.name, decision.effect == case.expect, case.expect, decision.effect, decision.reason, decision.policies
+    )
+
+
+def diff_policies(before: Mapping[str, str], after: Mapping[str, str]) -> list[PolicyChange]:
+    """Every role and action whose outcome differs. Raises PolicyRefused when `after` could not be put in force."""
+    schema = shipped_schema()
+    check_policies(after, schema)
+    old, new = PolicySet.parse(before, schema), PolicySet.parse(after, schema)
+    changes = []
+    for role, request in _matrix():
+        was, would = _outcome(decide(old, request)), _outcome(decide(new, request))
+        if was != would:
+            changes.append(PolicyChange(role, str(request.action), request.asset.kind, was, would))
+    return changes
+
+
+def _matrix() -> Iterator[tuple[str, PolicyRequest]]:
+    for action in Action:
+        if action in (Action.MODEL_INVOKE, Action.MODEL_LIST):
+            subject = Subject(SubjectKind.APPLICATION, "app", TenantId("default"), frozenset({"application"}))
+            asset = AssetRef("Model", "model") if action is Action.MODEL_INVOKE else AssetRef("Application", "app")
+            yield "application", typical_request(subject, action, asset, mfa_fresh=False, models=("model",))
+            continue
+        for role in ROLES:
+            subject = Subject(SubjectKind.PERSON, "somebody", TenantId("default"), frozenset({role}))
+            for kind in _PERSON_ASSETS[action.partition(":")[0]]:
+                yield role, typical_request(subject, action, AssetRef(kind, "vallum"), mfa_fresh=False)
+
+
+def _outcome(decision: Decision) -> str:
+    if Obligation.STEP_UP in decision.obligations:
+        return "allow with a fresh second factor"
+    return decision.effect

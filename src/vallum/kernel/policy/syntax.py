@@ -1,0 +1,58 @@
+"""The little of Cedar's syntax that is needed before its parser: bounds, and where one policy ends.
+
+Cedar's parser recurses, and some hundred nested parentheses exhaust its stack and with it the process; text is
+refused here first. Source: Cedar's grammar for comments and string escapes.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from vallum.kernel.errors import Invalid
+
+__all__ = ["MAX_NESTING", "MAX_POLICY_BYTES", "check_bounds", "policy_texts"]
+
+MAX_POLICY_BYTES = 262_144  # the shipped set is some kilobytes
+MAX_NESTING = 64  # about a tenth of what crashes the parser
+
+_SKIPPED = re.compile(r'//[^\n]*|"(?:[^"\\]|\\.)*"', re.DOTALL)
+_ID = re.compile(r'@id\(\s*"((?:[^"\\]|\\.)*)"\s*\)')
+
+
+class PolicyRefused(Invalid):
+    """The policies cannot be put in force; the message says why."""
+
+    code = "policy_refused"
+
+
+def check_bounds(files: Mapping[str, str]) -> None:
+    """Raises PolicyRefused for text that is too large or nests too deeply to be given to the parser."""
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in files.values())
+    if size > MAX_POLICY_BYTES:
+        raise PolicyRefused(f"the policies are {size} bytes, more than {MAX_POLICY_BYTES}")
+    for name, text in files.items():
+        depth = 0
+        for char in _SKIPPED.sub(" ", text):
+            if char in "([{":
+                depth += 1
+                if depth > MAX_NESTING:
+                    raise PolicyRefused(f"{name} nests deeper than {MAX_NESTING}")
+            elif char in ")]}":
+                depth -= 1
+
+
+def policy_texts(files: Mapping[str, str]) -> dict[str, str]:
+    """Each policy's own text by its `@id`. Policies without one are left out; validation refuses them."""
+    return {
+        found.group(1): text for file in files.values() for text in _statements(file) if (found := _ID.search(text))
+    }
+
+
+def _statements(text: str) -> Iterator[str]:
+    """Split at semicolons outside strings and comments; comments before a statement are dropped."""
+    masked = _SKIPPED.sub(lambda m: " " * len(m.group()), text)
+    start = 0
+    for end in (m.end() for m in re.finditer(";", masked)):
+        statement = text[start:end]
+        first = re.search(r"@|\bpermit\b|\bforbid\b", masked[start:end])
+        yield statement[first.start() :].strip() if first else statement.strip()
+        start = end
