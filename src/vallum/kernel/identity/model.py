@@ -1,0 +1,152 @@
+"""The words of identity: persons, sessions, API keys, services and tokens, as everybody else may see them.
+
+None holds a secret but the ones named `Issued…`, which exist once, when the secret is handed over.
+"""
+
+import msgspec
+
+from vallum.kernel.errors import Conflict, Invalid, NotFound, Unauthenticated
+
+__all__ = [
+    "AccessToken",
+    "ApiKey",
+    "CredentialRefused",
+    "Enrolment",
+    "EnrolmentRefused",
+    "IssuedKey",
+    "IssuedService",
+    "IssuedSession",
+    "NameTaken",
+    "Person",
+    "Service",
+    "Session",
+    "SignInRefused",
+]
+
+
+class SignInRefused(Unauthenticated):
+    """Name, password or code is wrong; which one is never said."""
+
+    code = "sign_in_refused"
+
+
+class CredentialRefused(Unauthenticated):
+    """The key, session or token is unknown, expired, revoked or malformed; which one is never said."""
+
+    code = "credential_refused"
+
+
+class EnrolmentRefused(NotFound):
+    """The enrolment link is unknown, used or expired: ask for another."""
+
+    code = "enrolment_refused"
+
+
+class NameTaken(Conflict):
+    code = "name_taken"
+
+
+class Person(msgspec.Struct, frozen=True):
+    """Somebody who signs in. `version` moves whenever roles or state change."""
+
+    id: str
+    tenant: str
+    name: str
+    roles: tuple[str, ...]
+    version: int
+    created_at: str
+    disabled_at: str | None
+
+
+class Enrolment(msgspec.Struct, frozen=True):
+    """What an invited person needs to set up the second factor. Shown to the holder of the link alone."""
+
+    totp_uri: str
+    totp_secret: str
+    roles: tuple[str, ...]
+    expires_at_seconds: int
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A signed-in person. `mfa_at_seconds` is when the second factor was last proven, Unix time."""
+
+    id: str
+    person_id: str
+    name: str
+    roles: tuple[str, ...]
+    created_at: str
+    expires_at_seconds: int
+    mfa_at_seconds: int
+
+
+class IssuedSession(msgspec.Struct, frozen=True):
+    session: Session
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"IssuedSession({self.session.id})"
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    """An application's key, without its secret. `last4` lets people tell keys apart."""
+
+    id: str
+    application_id: str
+    tenant: str
+    label: str
+    last4: str
+    created_at: str
+    expires_at_seconds: int | None
+    revoked_at: str | None
+
+
+class IssuedKey(msgspec.Struct, frozen=True):
+    """`secret` is shown once; only its hash is kept."""
+
+    key: ApiKey
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"IssuedKey({self.key.id})"
+
+
+class Service(msgspec.Struct, frozen=True):
+    """A program with roles of its own, by OAuth 2.0 client credentials; `id` is its client_id."""
+
+    id: str
+    tenant: str
+    name: str
+    roles: tuple[str, ...]
+    version: int
+    created_at: str
+    disabled_at: str | None
+
+
+class IssuedService(msgspec.Struct, frozen=True):
+    service: Service
+    client_secret: str
+
+    def __repr__(self) -> str:
+        return f"IssuedService({self.service.id})"
+
+
+class AccessToken(msgspec.Struct, frozen=True):
+    """The answer of RFC 6749, section 5.1."""
+
+    access_token: str
+    expires_in: int  # seconds
+    token_type: str = "Bearer"  # noqa: S105  the type's name
+
+    def __repr__(self) -> str:
+        return "AccessToken(…)"
+
+
+_NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._@-")
+
+
+def parse_name(text: str) -> str:
+    """A sign-in name, lower-cased: 1 to 64 of a-z, 0-9 and `._@-`. Raises Invalid."""
+    name = text.strip().lower()
+    if not 1 <= len(name) <= 64 or not set(name) <= _NAME_CHARS or not name[0].isalnum():
+        raise Invalid("a name is 1 to 64 of a-z, 0-9 and ._@-, and starts with a letter or digit")
+    return name

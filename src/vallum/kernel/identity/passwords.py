@@ -1,0 +1,52 @@
+"""Passwords: Argon2id (RFC 9106), a floor on their length, and the same work for names that do not exist."""
+
+import unicodedata
+from threading import BoundedSemaphore
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from vallum.kernel.errors import Invalid
+
+__all__ = ["MIN_PASSWORD_CHARS", "Passwords"]
+
+MIN_PASSWORD_CHARS = 12
+MAX_PASSWORD_CHARS = 1024  # a bound on work; nobody types more
+
+_AT_ONCE = 2  # each takes 64 MiB: more at once would let strangers fill the memory
+
+
+class Passwords:
+    """Safe to share between threads."""
+
+    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+        self._hasher = hasher or PasswordHasher()
+        self._slots = BoundedSemaphore(_AT_ONCE)
+        self._nobody = self._hasher.hash("nobody has this password")
+
+    def hash(self, password: str, name: str) -> str:
+        """Raises Invalid for a password that is too short, too long, or the name."""
+        normal = _normal(password)
+        if len(normal) < MIN_PASSWORD_CHARS:
+            raise Invalid(f"a password has at least {MIN_PASSWORD_CHARS} characters; some random words make a good one")
+        if len(normal) > MAX_PASSWORD_CHARS:
+            raise Invalid(f"a password has at most {MAX_PASSWORD_CHARS} characters")
+        if normal.lower() == name.lower() or len(set(normal)) < 4:
+            raise Invalid("that password would be guessed at once; some random words make a good one")
+        with self._slots:
+            return self._hasher.hash(normal)
+
+    def matches(self, stored: str | None, password: str) -> bool:
+        """False for `stored` None too, after the same work: time tells nobody which names exist."""
+        normal = _normal(password)[: MAX_PASSWORD_CHARS + 1]
+        with self._slots:
+            try:
+                self._hasher.verify(stored if stored is not None else self._nobody, normal)
+            except (VerificationError, InvalidHashError):
+                return False
+        return stored is not None
+
+
+def _normal(password: str) -> str:
+    """One form for what keyboards write in several (RFC 8265, OpaqueString, uses NFC)."""
+    return unicodedata.normalize("NFC", password.encode("utf-8", "replace").decode())

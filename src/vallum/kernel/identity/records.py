@@ -1,0 +1,88 @@
+"""The tables of identity. Every secret in them is hashed, or sealed under the installation's keys."""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text
+
+from vallum.kernel.store.records import metadata
+
+__all__ = ["api_keys", "enrolments", "failures", "persons", "revoked_tokens", "services", "sessions"]
+
+persons = Table(
+    "persons",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("name", Text, nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("totp_sealed", LargeBinary, nullable=False),
+    Column("totp_last_step", BigInteger, nullable=False),
+    Column("roles", Text, nullable=False),  # space-separated, sorted
+    Column("version", Integer, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("disabled_at", Text),
+)
+
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("totp_sealed", LargeBinary, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("expires_at_seconds", BigInteger, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("secret_hash", LargeBinary, nullable=False, unique=True),
+    Column("person_id", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("expires_at_seconds", BigInteger, nullable=False),
+    Column("mfa_at_seconds", BigInteger, nullable=False),
+)
+Index("ix_sessions_person_id", sessions.c.person_id)
+
+failures = Table(
+    "sign_in_failures",
+    metadata,
+    Column("name", Text, primary_key=True),  # a name somebody tried, whether or not it exists
+    Column("refused", Integer, nullable=False),
+    Column("last_at_seconds", BigInteger, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("application_id", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("last4", Text, nullable=False),
+    Column("secret_hash", LargeBinary, nullable=False, unique=True),
+    Column("created_at", Text, nullable=False),
+    Column("expires_at_seconds", BigInteger),
+    Column("revoked_at", Text),
+)
+Index("ix_api_keys_application_id", api_keys.c.application_id)
+
+services = Table(
+    "services",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("name", Text, nullable=False, unique=True),
+    Column("secret_hash", LargeBinary, nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("disabled_at", Text),
+)
+
+revoked_tokens = Table(
+    "revoked_tokens",
+    metadata,
+    Column("jti", Text, primary_key=True),
+    Column("expires_at_seconds", BigInteger, nullable=False),
+)
