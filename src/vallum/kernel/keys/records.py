@@ -121,7 +121,8 @@ def all_keys(conn: Connection) -> list[KeyRow]:
 def insert_key_if_absent(conn: Connection, row: KeyRow) -> bool:
     """True when this call made the row. On PostgreSQL it waits for another transaction that is making it."""
     insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(_keys)
-    return conn.execute(insert.values(row._asdict()).on_conflict_do_nothing()).rowcount == 1
+    made = insert.values(row._asdict()).on_conflict_do_nothing().returning(_keys.c.version)
+    return conn.execute(made).first() is not None  # not rowcount: SQLAlchemy keeps none for an INSERT on PostgreSQL
 
 
 def replace_wrapped(conn: Connection, old: KeyRow, wrapped: bytes, root: str) -> bool:
@@ -152,9 +153,9 @@ def signing_key(conn: Connection, name: str) -> SigningRow | None:
     return None if row is None else SigningRow(*row)
 
 
-def insert_signing_if_absent(conn: Connection, row: SigningRow) -> bool:
+def insert_signing_if_absent(conn: Connection, row: SigningRow) -> None:
     insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(_signing)
-    return conn.execute(insert.values(row._asdict()).on_conflict_do_nothing()).rowcount == 1
+    conn.execute(insert.values(row._asdict()).on_conflict_do_nothing())
 
 
 def put_secret(conn: Connection, name: str, sealed: bytes, at: str) -> None:
