@@ -5,12 +5,13 @@ of. Both could allow what nobody meant to, so any error and any unknown entity i
 always given. Decisions are cached by everything that can influence them.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any
 
 import cedarpy
+import msgspec
 
 from vallum.kernel.clock import Clock
 from vallum.kernel.policy.directory import AssetDirectory, AssetFacts, Value
@@ -28,6 +29,7 @@ _ENTITY_TYPES: Mapping[SubjectKind, str] = {
     SubjectKind.APPLICATION: "Application",
     SubjectKind.SYSTEM: "System",
 }
+_CONTEXTS: Mapping[bool, str] = {fresh: f'{{"mfa_fresh": {str(fresh).lower()}}}' for fresh in (False, True)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,13 @@ class _InForce:
 
     policy_set: PolicySet
     decisions: dict[tuple[object, ...], Decision] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
+
+    def keep(self, key: tuple[object, ...], decision: Decision) -> None:
+        with self.lock:  # finding the oldest fails when another thread adds one meanwhile
+            while len(self.decisions) >= MAX_CACHED:
+                del self.decisions[next(iter(self.decisions))]
+            self.decisions[key] = decision
 
 
 class PolicyEngine:
@@ -86,9 +95,7 @@ class PolicyEngine:
         if decision is None:
             request = PolicyRequest(subject, subject_facts, action, asset, asset_facts, fresh)
             decision = decide(in_force.policy_set, request)
-            if len(in_force.decisions) >= MAX_CACHED:
-                in_force.decisions.pop(next(iter(in_force.decisions)), None)
-            in_force.decisions[key] = decision
+            in_force.keep(key, decision)
         return decision
 
     def _is_fresh(self, subject: Subject) -> bool:
@@ -102,43 +109,41 @@ class PolicyEngine:
 
 def decide(policy_set: PolicySet, request: PolicyRequest) -> Decision:
     """Decide without a cache. A denial that a fresh second factor would lift says so as an obligation."""
-    decision = _evaluate(policy_set, request)
-    stale = request.subject.kind is SubjectKind.PERSON and not request.mfa_fresh
-    if decision.effect == "allow" or not stale:
-        return decision
-    if _evaluate(policy_set, replace(request, mfa_fresh=True)).effect == "deny":
-        return decision
-    return replace(decision, reason="this needs a fresh second factor", obligations=frozenset({Obligation.STEP_UP}))
-
-
-def _evaluate(policy_set: PolicySet, request: PolicyRequest) -> Decision:
     principal = {"type": f"Vallum::{_ENTITY_TYPES[request.subject.kind]}", "id": request.subject.id}
     resource = {"type": f"Vallum::{request.asset.kind}", "id": request.asset.id}
-    question = {
+    question: dict[str, object] = {
         "principal": principal,
         "action": {"type": "Vallum::Action", "id": str(request.action)},
         "resource": resource,
-        "context": {"mfa_fresh": request.mfa_fresh},
+        "context": _CONTEXTS[request.mfa_fresh],
     }
     try:
-        result = cedarpy.is_authorized(
-            question, policy_set.policies, _entities(request, principal, resource), policy_set.schema
-        )
+        # Parsed apart from the evaluation, for a stale denial evaluates twice; held to the schema here, not there.
+        entities = cedarpy.Entities.from_json_str(_entities(request, principal, resource), policy_set.schema)
+        decision = _evaluate(policy_set, question, entities)
+        if decision.effect == "allow" or request.mfa_fresh or request.subject.kind is not SubjectKind.PERSON:
+            return decision
+        if _evaluate(policy_set, {**question, "context": _CONTEXTS[True]}, entities).effect == "deny":
+            return decision
     except (ValueError, TypeError):
         # An action, entity or attribute that the schema does not have: nothing was decided, so nothing is allowed.
         return _refused("the policy engine could not decide", policy_set)
-    return _read(result, policy_set)
+    return replace(decision, reason="this needs a fresh second factor", obligations=frozenset({Obligation.STEP_UP}))
+
+
+def _evaluate(policy_set: PolicySet, question: dict[str, object], entities: cedarpy.Entities) -> Decision:
+    return _read(cedarpy.is_authorized(question, policy_set.policies, entities, policy_set.schema), policy_set)
 
 
 def _read(result: cedarpy.AuthzResult, policy_set: PolicySet) -> Decision:
-    diagnostics = result.diagnostics
+    diagnostics, effect = result.diagnostics, result.decision
     named = diagnostics.id_annotations_by_reason
     policies = tuple(sorted(named.get(reason, reason) for reason in diagnostics.reasons))
-    if result.decision is cedarpy.Decision.NoDecision:
+    if effect is cedarpy.Decision.NoDecision:
         return _refused("the request does not fit the policy schema", policy_set)
     if diagnostics.errors:
         return Decision("deny", policies, "a policy failed while it was evaluated", policy_set.digest)
-    if result.decision is cedarpy.Decision.Allow:
+    if effect is cedarpy.Decision.Allow:
         return Decision("allow", policies, "permitted by policy", policy_set.digest)
     reason = "forbidden by policy" if policies else "no policy permits it"
     return Decision("deny", policies, reason, policy_set.digest)
@@ -149,6 +154,7 @@ def _refused(reason: str, policy_set: PolicySet) -> Decision:
 
 
 def _entities(request: PolicyRequest, principal: Mapping[str, str], resource: Mapping[str, str]) -> str:
+    """The subject, its roles and the asset, as Cedar's JSON. Raises ValueError for text that is not Unicode."""
     roles = sorted(request.subject.roles)
     attributes: dict[str, Value] = {"tenant": request.subject.tenant}
     if request.subject_facts is not None:
@@ -160,4 +166,4 @@ def _entities(request: PolicyRequest, principal: Mapping[str, str], resource: Ma
     entities.append({"uid": principal, "attrs": attributes, "parents": parents})
     if resource != principal:
         entities.append({"uid": resource, "attrs": {**request.asset_facts.attributes}, "parents": []})
-    return json.dumps(entities)
+    return msgspec.json.encode(entities).decode()

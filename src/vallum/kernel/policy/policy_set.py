@@ -42,7 +42,7 @@ class PolicySet:
             schema = cedarpy.Schema.from_str(schema_text)
         except ValueError as e:
             raise PolicyRefused(f"the policies do not parse: {e}") from e
-        return cls(dict(files), schema_text, _digest(files, schema_text), policies, schema)
+        return cls(dict(files), schema_text, digest_of(files, schema_text), policies, schema)
 
     def texts(self) -> dict[str, str]:
         """Each policy's own text by its `@id`."""
@@ -77,7 +77,8 @@ def check_policies(files: Mapping[str, str], schema_text: str) -> None:
         raise PolicyRefused("the policies have problems:\n" + "\n".join(f"  - {p}" for p in problems))
 
 
-def _digest(files: Mapping[str, str], schema_text: str) -> str:
+def digest_of(files: Mapping[str, str], schema_text: str) -> str:
+    """What names these files and this schema: SHA-256 of their canonical JSON, in hex."""
     canonical = json.dumps({"files": dict(files), "schema": schema_text}, sort_keys=True, separators=(",", ":"))
     return sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, delete, insert, select
+import msgspec
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import IntegrityError, NotFound
 from vallum.kernel.policy import records
-from vallum.kernel.policy.policy_set import PolicySet, check_policies, shipped_policies, shipped_schema
+from vallum.kernel.policy.policy_set import PolicySet, check_policies, digest_of, shipped_policies, shipped_schema
 from vallum.kernel.store.epochs import bump_epoch
 
 __all__ = ["PolicyStore"]
@@ -26,7 +28,12 @@ class PolicyStore:
     def load(self, conn: Connection) -> PolicySet:
         """The set in force. Raises IntegrityError when what is stored is not what its digest names."""
         digest = conn.execute(select(records.active.c.digest)).scalar_one_or_none()
-        return self._shipped if digest is None else self.version(conn, digest)
+        if digest is None:
+            return self._shipped
+        try:
+            return self.version(conn, digest)
+        except NotFound as e:
+            raise IntegrityError("the policies in force are not among those that were applied") from e
 
     def version(self, conn: Connection, digest: str) -> PolicySet:
         """A set that was in force once, for replaying a logged decision. Raises NotFound."""
@@ -35,28 +42,32 @@ class PolicyStore:
         row = conn.execute(select(records.policy_sets).where(records.policy_sets.c.digest == digest)).one_or_none()
         if row is None:
             raise NotFound("no policy set with that digest was applied here")
-        loaded = PolicySet.parse(json.loads(row.files), row.schema_text)
-        if loaded.digest != digest:
+        try:
+            files = msgspec.json.decode(row.files, type=dict[str, str])
+        except msgspec.DecodeError as e:
+            raise IntegrityError("the stored policies are not those that were applied") from e
+        if digest_of(files, row.schema_text) != digest:  # before the parser meets them: nobody checked these
             raise IntegrityError("the stored policies are not those that were applied")
-        return loaded
+        return PolicySet.parse(files, row.schema_text)
 
     def apply(self, conn: Connection, files: Mapping[str, str], applied_by: str) -> PolicySet:
         """Check `files` in a child process and put them in force. Raises PolicyRefused, and changes nothing then."""
         schema_text = shipped_schema()
         check_policies(files, schema_text)
         policy_set = PolicySet.parse(files, schema_text)
-        known = select(records.policy_sets.c.digest).where(records.policy_sets.c.digest == policy_set.digest)
-        if conn.execute(known).one_or_none() is None:
-            conn.execute(
-                insert(records.policy_sets).values(
-                    digest=policy_set.digest,
-                    files=json.dumps(dict(files)),
-                    schema_text=schema_text,
-                    applied_at=format_time(self._clock.now()),
-                    applied_by=applied_by,
-                )
+        insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert
+        conn.execute(
+            insert(records.policy_sets)
+            .values(
+                digest=policy_set.digest,
+                files=json.dumps(dict(files)),
+                schema_text=schema_text,
+                applied_at=format_time(self._clock.now()),
+                applied_by=applied_by,
             )
-        conn.execute(delete(records.active))
-        conn.execute(insert(records.active).values(id=1, digest=policy_set.digest))
+            .on_conflict_do_nothing()
+        )
+        in_force = insert(records.active).values(id=1, digest=policy_set.digest)
+        conn.execute(in_force.on_conflict_do_update(index_elements=["id"], set_={"digest": policy_set.digest}))
         bump_epoch(conn, EPOCH)
         return policy_set
