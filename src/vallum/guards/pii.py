@@ -1,0 +1,238 @@
+"""Personal data: addresses, numbers and accounts that point at a person.
+
+Owns the rules for personal data and the arithmetic that tells real numbers from long ones: Luhn for cards
+(ISO/IEC 7812), mod 97 for IBAN (ISO 13616), the areas the US never issued for social security numbers.
+Answers: sensitive information disclosure (OWASP LLM02) and data minimisation (GDPR article 5).
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from vallum.guards.expressions import BOUNDARY, NOT_BOUNDARY, choice, letters, literal, many, maybe, sequence
+from vallum.guards.patterns import Rule, RuleGuard
+
+__all__ = ["PII_RULES", "build_pii_guard"]
+
+NAME = "pii"
+VERSION = "1"
+
+# ISO 13616 registry: characters in an IBAN, by country
+_IBAN_CHARS = {
+    "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29,
+    "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28, "EE": 20, "EG": 29,
+    "ES": 24, "FI": 18, "FK": 18, "FO": 18, "FR": 27, "GB": 22, "GE": 22, "GI": 23, "GL": 18, "GR": 27, "GT": 28,
+    "HN": 28, "HR": 21, "HU": 28, "IE": 22, "IL": 23, "IQ": 23, "IS": 26, "IT": 27, "JO": 30, "KW": 30, "KZ": 20,
+    "LB": 28, "LC": 32, "LI": 21, "LT": 20, "LU": 20, "LV": 21, "LY": 25, "MC": 27, "MD": 24, "ME": 22, "MK": 19,
+    "MN": 20, "MR": 27, "MT": 31, "MU": 30, "NI": 28, "NL": 18, "NO": 15, "OM": 23, "PK": 24, "PL": 28, "PS": 29,
+    "PT": 25, "QA": 29, "RO": 24, "RS": 22, "RU": 33, "SA": 24, "SC": 31, "SD": 18, "SE": 24, "SI": 19, "SK": 24,
+    "SM": 27, "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
+    "YE": 30,
+}  # fmt: skip
+_DIGIT = letters("0-9")
+
+
+_BETWEEN_DIGITS = str.maketrans("", "", " .()/-+")
+
+
+def _digits(text: str) -> str:
+    return text.translate(_BETWEEN_DIGITS)
+
+
+def _ends_of_numbers(candidate: str) -> list[int]:
+    """Where a run of digits ends, longest first: a number may be followed by one that is not part of it."""
+    return [found.end() for found in re.finditer(r"\d+", candidate)][::-1]
+
+
+def _luhn(digits: str) -> bool:
+    doubled = (d * 2 - 9 if d > 4 else d * 2 for d in map(int, digits[-2::-2]))
+    return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0
+
+
+def _issued_lengths(digits: str) -> Iterable[int]:
+    """How long the card numbers are that some scheme issues with these first digits, longest first."""
+    two, four = digits[:2], int(digits[:4])
+    if digits[0] == "4":  # Visa
+        return 19, 16, 13
+    if 5100 <= four <= 5599 or 2221 <= four <= 2720:  # Mastercard, both series
+        return (16,)
+    if two in ("34", "37"):  # American Express
+        return (15,)
+    if four == 6011 or two in ("62", "64", "65", "81") or 3528 <= four <= 3589:  # Discover, UnionPay, RuPay, JCB
+        return range(19, 15, -1)
+    if two in ("30", "36", "38", "39"):  # Diners
+        return range(19, 13, -1)
+    if two in ("50", "56", "57", "58", "60", "63", "67"):  # Maestro
+        return range(19, 11, -1)
+    return ()
+
+
+def _check_card(candidate: str) -> tuple[int, int] | int:
+    """A length and a range some scheme issues, then Luhn; a number that goes on behind the last digit is another."""
+    digits = _digits(candidate)
+    ends: dict[int, int] = {}
+    for length in _issued_lengths(digits):
+        if length > len(digits):
+            continue
+        if not ends:
+            places = [at for at, char in enumerate(candidate, 1) if char not in " -"]
+            ends = {count: at for count, at in enumerate(places, 1) if candidate[at : at + 1] in ("", " ", "-")}
+        if length in ends and len(set(digits[:length])) > 1 and _luhn(digits[:length]):
+            return 0, ends[length]
+    return 1
+
+
+def _check_ssn(candidate: str) -> tuple[int, int] | int:
+    area, group, serial = candidate[:3], candidate[4:6], candidate[7:]
+    refused = area in ("000", "666") or area[0] == "9" or group == "00" or serial == "0000"
+    return 1 if refused or candidate[3] != candidate[6] else (0, len(candidate))
+
+
+def _check_iban(candidate: str) -> tuple[int, int] | int:
+    wanted = _IBAN_CHARS.get(candidate[:2].upper())
+    if wanted is None:
+        return 1
+    places = [index for index, char in enumerate(candidate) if char != " "]
+    if len(places) < wanted:
+        return 1
+    end = places[wanted - 1] + 1
+    if end < len(candidate) and candidate[end] != " ":
+        return 1
+    iban = candidate[:end].replace(" ", "").upper()
+    number = int("".join(str(int(char, 36)) for char in iban[4:] + iban[:4]))
+    return (0, end) if number % 97 == 1 else 1
+
+
+def _check_ip(candidate: str) -> tuple[int, int] | int:
+    trimmed = candidate.rstrip(".:") if not candidate.endswith("::") else candidate
+    try:
+        address = ipaddress.ip_address(trimmed)
+    except ValueError:
+        return len(candidate)
+    if address.is_loopback or address.is_unspecified:  # points at no one
+        return len(candidate)
+    if address.version == 6 and len(re.findall(r"[0-9A-Fa-f]+", trimmed)) < 3 and not trimmed.lower().startswith("f"):
+        return len(candidate)  # `a::b` is far more often code than an address
+    return 0, len(trimmed)
+
+
+_DATE = re.compile(r"\d{1,4}[./ -]\d{1,2}[./ -]\d{1,4}(?!\d)")
+
+
+def _check_international(candidate: str) -> tuple[int, int] | int:
+    """E.164: at most 15 digits behind the plus, and no country code starts with 0."""
+    for end in _ends_of_numbers(candidate):
+        digits = _digits(candidate[:end])
+        if len(digits) < 8:
+            break
+        if len(digits) <= 15:
+            return 0, end
+    return 1
+
+
+def _check_north_american(candidate: str) -> tuple[int, int] | int:
+    digits = _digits(candidate)[-10:]
+    return (0, len(candidate)) if digits[0] not in "01" and digits[3] not in "01" else 1
+
+
+def _check_national(candidate: str) -> tuple[int, int] | int:
+    """A trunk zero and groups, as most of Europe and Asia write it; not a date, not a list of small numbers."""
+    if _DATE.match(candidate):
+        return 1
+    for end in _ends_of_numbers(candidate):
+        digits = _digits(candidate[:end])
+        if len(digits) < 9:
+            break
+        if len(digits) <= 12 and digits[1] != "0" and len(set(digits)) > 2:
+            return 0, end
+    return 1
+
+
+_LABEL_CHARS = "A-Za-z0-9-"
+_PHONE_GAP = many(" .()/-", 0, 2)
+
+PII_RULES = (
+    Rule(
+        "email",
+        sequence(
+            many(r"A-Za-z0-9._%+'-", 1, 64),
+            "@",
+            many(sequence(many(_LABEL_CHARS, 1, 63), "."), 1, 8),
+            many("A-Za-z", 2, 24),
+            BOUNDARY,
+        ),
+    ),
+    Rule(
+        "phone",
+        sequence(NOT_BOUNDARY, "+", letters("1-9"), many(sequence(_PHONE_GAP, _DIGIT), 6, 17), BOUNDARY),
+        _check_international,
+    ),
+    Rule(
+        "phone",
+        sequence(
+            choice(
+                sequence(BOUNDARY, maybe("1", letters(" .-")), many(_DIGIT, 3, 3), letters(" .-")),
+                sequence(NOT_BOUNDARY, "(", many(_DIGIT, 3, 3), ")", maybe(letters(" -"))),
+            ),
+            many(_DIGIT, 3, 3),
+            letters(" .-"),
+            many(_DIGIT, 4, 4),
+            BOUNDARY,
+        ),
+        _check_north_american,
+    ),
+    Rule(
+        "phone",
+        sequence(
+            choice(sequence(BOUNDARY, "0"), sequence(NOT_BOUNDARY, "(0")),
+            many(_DIGIT, 1, 4),
+            maybe(")"),
+            many(sequence(letters(" ./-"), many(_DIGIT, 2, 8)), 1, 5),
+            BOUNDARY,
+        ),
+        _check_national,
+    ),
+    Rule(
+        "payment_card",
+        sequence(BOUNDARY, _DIGIT, many(sequence(maybe(letters(" -")), _DIGIT), 11, 18), BOUNDARY),
+        _check_card,
+    ),
+    Rule(
+        "iban",
+        sequence(
+            BOUNDARY,
+            many("A-Za-z", 2, 2),
+            many(_DIGIT, 2, 2),
+            many(sequence(maybe(" "), many("A-Za-z0-9", 4, 4)), 2, 7),
+            maybe(maybe(" "), many("A-Za-z0-9", 1, 3)),
+            BOUNDARY,
+        ),
+        _check_iban,
+    ),
+    Rule(
+        "us_ssn",
+        sequence(
+            BOUNDARY, many(_DIGIT, 3, 3), letters(" -"), many(_DIGIT, 2, 2), letters(" -"), many(_DIGIT, 4, 4), BOUNDARY
+        ),
+        _check_ssn,
+    ),
+    Rule(
+        "ip_address",
+        sequence(BOUNDARY, many(_DIGIT, 1, 3), many(sequence(literal("."), many(_DIGIT, 1, 3)), 3, 7), BOUNDARY),
+        _check_ip,
+    ),
+    Rule(
+        "ip_address",
+        sequence(
+            choice(sequence(BOUNDARY, many("0-9A-Fa-f", 1, 4), ":"), sequence(NOT_BOUNDARY, "::")),
+            many(sequence(many("0-9A-Fa-f", 0, 4), ":"), 0, 6),
+            many("0-9A-Fa-f.", 1, 15),
+            BOUNDARY,
+        ),
+        _check_ip,
+    ),
+)
+
+
+def build_pii_guard() -> RuleGuard:
+    return RuleGuard(NAME, VERSION, PII_RULES)

@@ -1,0 +1,97 @@
+"""A text that arrives in pieces: nothing leaves that may still become part of a finding.
+
+Each guard says how far it has decided; what lies behind the least of these leaves, redacted. A clean text is delayed
+by at most WINDOW_CHARS, for no rule begins further back than that without something recognisable in it. For every
+way to split a text, what leaves is what inspecting the whole would have let through.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vallum.guards.port import Counted, Finding, Mode
+from vallum.guards.runner import FAILED, GuardRunner
+
+__all__ = ["Released", "StreamInspector"]
+
+MAX_HELD_CHARS = 65_536  # a private key or token is far smaller; what grows past it is refused, never released
+_CONTEXT_CHARS = 12  # of what has left, since guards look at the characters before a candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """`text` may leave. After `blocked`, nothing more does."""
+
+    text: str
+    blocked: bool
+    findings: tuple[Counted, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Released({len(self.text)} characters, blocked={self.blocked}, {self.findings})"
+
+
+_BLOCKED = Released("", True)
+
+
+class StreamInspector:
+    """One text of one answer. Not for threads."""
+
+    def __init__(self, runner: GuardRunner) -> None:
+        self._runner = runner
+        self._cursors = runner.cursors()
+        self._buffer = ""  # a little of what has left, then what is held
+        self._origin = 0  # where the buffer begins in the whole text
+        self._released = 0  # up to where the whole text has left
+        self._pending: list[Finding] = []  # decided, and not yet left
+        self._blocked = False
+
+    def feed(self, text: str) -> Released:
+        if self._blocked:
+            return _BLOCKED
+        if not self._cursors:
+            return Released(text, False)
+        self._buffer += text
+        return self._advance(final=False)
+
+    def finish(self) -> Released:
+        """The text has ended: what was held is judged as it stands."""
+        if self._blocked:
+            return _BLOCKED
+        return self._advance(final=True) if self._cursors else Released("", False)
+
+    def _advance(self, *, final: bool) -> Released:
+        settled = self._origin + len(self._buffer)
+        found: list[Finding] = []
+        for name, cursor in self._cursors:
+            try:
+                findings, position = cursor.advance(self._buffer, self._origin, final=final)
+            except Exception:  # noqa: BLE001  fail closed: what cannot be judged is not released
+                return self._block([Finding(name, "", FAILED, self._released, settled)])
+            found += findings
+            settled = min(settled, position)
+        if any(self._runner.mode_of(finding) is Mode.BLOCK for finding in found):
+            return self._block(found)
+        self._pending += [f for f in found if self._runner.mode_of(f) is Mode.REDACT]
+        return self._release(settled, found)
+
+    def _release(self, settled: int, found: Sequence[Finding]) -> Released:
+        for finding in sorted(self._pending, key=lambda f: f.start, reverse=True):
+            if finding.start < settled < finding.end:
+                settled = finding.start
+        leaving = [f for f in self._pending if f.start < settled]
+        held_from = max(self._released, settled)
+        text = self._buffer[self._released - self._origin : held_from - self._origin]
+        if leaving:
+            text = self._runner.redact(text, leaving, self._released)
+            self._pending = [f for f in self._pending if f.start >= settled]
+        self._released = held_from
+        if self._origin + len(self._buffer) - held_from > MAX_HELD_CHARS:
+            return self._block([*found, Finding("stream", "1", FAILED, held_from, held_from)])
+        keep_from = max(self._origin, held_from - _CONTEXT_CHARS)
+        self._buffer = self._buffer[keep_from - self._origin :]
+        self._origin = keep_from
+        return Released(text, False, self._runner.count(found) if found else ())
+
+    def _block(self, found: Sequence[Finding]) -> Released:
+        self._blocked = True
+        self._buffer = ""
+        return Released("", True, self._runner.count(found))
