@@ -1,0 +1,121 @@
+"""Blobs: named bytes in a local folder or any S3, GCS or Azure bucket, behind one small face over obstore.
+
+Leaves encryption to `keys`: what is put here is sealed before. A name is relative, with `/` between its parts.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import LocalStore, MemoryStore, from_url
+
+from vallum.kernel.errors import Conflict, Invalid, NotFound, Unavailable
+
+__all__ = ["Blobs"]
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+_MAX_NAME_CHARS = 512
+_CHUNK_BYTES = 4 << 20
+
+
+class Blobs:
+    """Thread-safe. Every method raises Unavailable when the store does not answer, Invalid for a name that is none."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    @classmethod
+    def open(cls, url: str, **options: Any) -> "Blobs":
+        """`file:///folder` (made when absent), `memory:`, `s3://`, `gs://` or `az://`; credentials from the environment
+        or `options`, as obstore names them. Raises Invalid for another URL."""
+        try:
+            if url == "memory:":
+                return cls(MemoryStore())
+            if url.startswith("file://"):
+                folder = Path(url.removeprefix("file://"))
+                if not folder.is_absolute():
+                    raise Invalid("blobs.url: give the folder's whole path, as in file:///var/lib/vallum/blobs")
+                return cls(LocalStore(folder, mkdir=True))
+            if not url.startswith(("s3://", "gs://", "az://")):
+                raise Invalid("blobs.url: use file://, s3://, gs:// or az://")
+            return cls(from_url(url, **options))
+        except (BaseError, ValueError, OSError) as e:
+            raise Invalid(f"blobs.url: the store cannot be opened: {type(e).__name__}") from e
+
+    def put(self, name: str, data: bytes) -> None:
+        """Whole or not at all; what was there is replaced."""
+        try:
+            obstore.put(self._store, _checked(name), data)
+        except (BaseError, OSError) as e:
+            raise _unavailable("write", name) from e
+
+    def put_if_absent(self, name: str, data: bytes) -> None:
+        """Raises Conflict when there is one already; of two at once, one wins."""
+        try:
+            obstore.put(self._store, _checked(name), data, mode="create")
+        except AlreadyExistsError as e:
+            raise Conflict(f"there is a blob {name} already") from e
+        except (BaseError, OSError) as e:
+            raise _unavailable("write", name) from e
+
+    def put_stream(self, name: str, chunks: Iterable[bytes]) -> None:
+        """As `put`, without holding the whole in memory."""
+        try:
+            obstore.put(self._store, _checked(name), iter(chunks))
+        except (BaseError, OSError) as e:
+            raise _unavailable("write", name) from e
+
+    def get(self, name: str) -> bytes:
+        """Raises NotFound."""
+        return b"".join(self.stream(name))
+
+    def stream(self, name: str) -> Iterator[bytes]:
+        """In chunks of some megabytes. Raises NotFound, before the first chunk."""
+        try:
+            result = obstore.get(self._store, _checked(name))
+            for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
+                yield bytes(chunk)
+        except FileNotFoundError as e:
+            raise NotFound(f"there is no blob {name}") from e
+        except (BaseError, OSError) as e:
+            raise _unavailable("read", name) from e
+
+    def exists(self, name: str) -> bool:
+        try:
+            obstore.head(self._store, _checked(name))
+        except FileNotFoundError:
+            return False
+        except (BaseError, OSError) as e:
+            raise _unavailable("read", name) from e
+        return True
+
+    def list(self, prefix: str = "") -> list[str]:
+        """The names below a folder `prefix`, in order."""
+        try:
+            pages = obstore.list(self._store, prefix=_checked(prefix) if prefix else None)
+            return sorted(str(meta["path"]) for page in pages for meta in page)
+        except (BaseError, OSError) as e:
+            raise _unavailable("list", prefix) from e
+
+    def delete(self, name: str) -> None:
+        """No error when there is none."""
+        try:
+            obstore.delete(self._store, _checked(name))
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as e:
+            raise _unavailable("delete", name) from e
+
+
+def _checked(name: str) -> str:
+    """A name that means the same in a folder and a bucket, and cannot climb out of either."""
+    if len(name) > _MAX_NAME_CHARS or not _NAME.fullmatch(name):
+        raise Invalid("a blob's name is letters, digits, '.', '_' and '-', in parts divided by '/'")
+    return name
+
+
+def _unavailable(verb: str, name: str) -> Unavailable:
+    return Unavailable(f"the blob store did not {verb} {name or 'its names'}: check that it is there and writable")
