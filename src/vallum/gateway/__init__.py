@@ -1,0 +1,1 @@
+"""The gateway: inference traffic through one pipeline of stages."""

@@ -1,0 +1,65 @@
+"""The gateway as an ASGI application: a dictionary of endpoints, and the pipeline behind each."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from vallum.gateway.body import read_headers
+from vallum.gateway.exchange import Exchange
+from vallum.gateway.models import ModelList
+from vallum.gateway.pipeline import Pipeline, Receive, Send
+from vallum.gateway.protocols import (
+    AnthropicMessages,
+    OpenAiChat,
+    OpenAiEmbeddings,
+    OpenAiResponses,
+    WireProtocol,
+)
+from vallum.gateway.refusals import Refused, refusal_of
+from vallum.gateway.release import Reply
+from vallum.kernel.errors import VallumError
+
+__all__ = ["ENDPOINTS", "GatewayApp"]
+
+_PREFIX = "/v1"
+_MODELS = "/v1/models"
+
+ENDPOINTS: Mapping[str, WireProtocol] = {
+    _PREFIX + protocol.path: protocol
+    for protocol in (OpenAiChat(), OpenAiResponses(), OpenAiEmbeddings(), AnthropicMessages())
+}
+
+
+class GatewayApp:
+    """Answers every path below `/v1`."""
+
+    def __init__(self, pipeline: Pipeline, models: ModelList) -> None:
+        self._pipeline = pipeline
+        self._models = models
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        protocol = ENDPOINTS.get(path)
+        if protocol is not None and method == "POST":
+            await self._pipeline.handle(protocol, scope, receive, send)
+        elif path == _MODELS and method == "GET":
+            await self._models.handle(scope["headers"], None, send)
+        elif path.startswith(_MODELS + "/") and method == "GET":
+            await self._models.handle(scope["headers"], unquote(path[len(_MODELS) + 1 :]), send)
+        else:
+            known = protocol is not None or path == _MODELS
+            await _turn_away(scope, protocol or OpenAiChat(), send, known=known)
+
+
+async def _turn_away(scope: Any, protocol: WireProtocol, send: Send, *, known: bool) -> None:
+    """No such endpoint: nothing was asked of anything, so there is nothing to record."""
+    try:
+        read_headers(scope["headers"])
+        refused = (
+            Refused(405, "method_not_allowed", "use POST for inference and GET for models")
+            if known
+            else Refused(404, "unknown_endpoint", "there is no such endpoint; see /v1/models and the documentation")
+        )
+    except VallumError as e:
+        refused = refusal_of(e)
+    await Reply(Exchange(protocol, {}), send).error(refused)

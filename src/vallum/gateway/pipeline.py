@@ -1,0 +1,347 @@
+"""The pipeline: the same stages for every endpoint, and an entry for every way a request can end.
+
+authenticate, read, authorise, limit, inspect input, route, call, inspect output, record, release. An answer (of a
+stream, its last event) leaves only when its entry is durable; what cannot be recorded is not answered. A client
+that goes away takes its upstream request with it.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any, TypeVar
+
+from vallum.gateway.authentication import Authenticator
+from vallum.gateway.body import ClientGone, read_body, read_headers
+from vallum.gateway.document import decode_document, encode_document, segments_of, text_places
+from vallum.gateway.exchange import Exchange
+from vallum.gateway.guarding import Guarding
+from vallum.gateway.limits import Limiter
+from vallum.gateway.protocols import Usage, WireProtocol
+from vallum.gateway.providers import Call, ProviderPool, UpstreamStream
+from vallum.gateway.refusals import Refused, refusal_of
+from vallum.gateway.release import Reply
+from vallum.gateway.sse import Event, EventReader, render_event
+from vallum.gateway.streaming import StreamGuard
+from vallum.gateway.telemetry import Telemetry
+from vallum.guards import Channel, Inspection
+from vallum.inventory import Inventory
+from vallum.kernel.actions import Action
+from vallum.kernel.errors import VallumError
+from vallum.kernel.gate import Gate
+from vallum.kernel.ledger.writer import LedgerWriter
+from vallum.kernel.values import AssetRef
+
+__all__ = ["Pipeline"]
+
+_log = logging.getLogger("vallum.gateway")
+
+T = TypeVar("T")
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_CHARS_PER_TOKEN = 4
+_PASSED_HEADERS = ("anthropic-beta",)
+_MAX_PASSED_CHARS = 512
+
+
+class Pipeline:
+    """For one event loop."""
+
+    def __init__(
+        self, *, authenticator: Authenticator, gate: Gate, writer: LedgerWriter, inventory: Inventory,
+        limiter: Limiter, guarding: Guarding, pool: ProviderPool, telemetry: Telemetry,
+        max_body_bytes: int, read_timeout_seconds: float, max_stream_chars: int,
+    ) -> None:  # fmt: skip
+        self._authenticator = authenticator
+        self._gate = gate
+        self._writer = writer
+        self._inventory = inventory
+        self._limiter = limiter
+        self._guarding = guarding
+        self._pool = pool
+        self._telemetry = telemetry
+        self._max_body_bytes = max_body_bytes
+        self._read_timeout_seconds = read_timeout_seconds
+        self._max_stream_chars = max_stream_chars
+
+    async def handle(
+        self, protocol: WireProtocol, scope: MutableMapping[str, Any], receive: Receive, send: Send
+    ) -> None:
+        exchange = Exchange(protocol, {})
+        reply = Reply(exchange, send)
+        self._telemetry.begun()
+        try:
+            exchange.headers = read_headers(scope["headers"])
+            exchange.subject = await self._authenticator.authenticate(exchange.headers)
+        except Exception as e:  # noqa: BLE001  an outermost request loop: whatever happened, the client is told
+            await self._turn_away(exchange, reply, e)
+        else:
+            await self._carry(exchange, reply, receive)
+        finally:
+            self._telemetry.ended(exchange)
+
+    async def _carry(self, exchange: Exchange, reply: Reply, receive: Receive) -> None:
+        """A subject is known: from here on every end leaves an entry."""
+        watch: asyncio.Task[None] | None = None
+        try:
+            await self._read(exchange, receive)
+            watch = _watch(exchange, receive)
+            await self._admit(exchange)
+            if exchange.streams:
+                await self._stream(exchange, reply)
+            else:
+                await self._answer(exchange, reply)
+        except asyncio.CancelledError:
+            _forget_cancellation()
+            await self._end_unanswered(exchange, "client_gone" if exchange.client_gone else "cancelled")
+        except ClientGone:
+            await self._end_unanswered(exchange, "client_gone")
+        except Exception as e:  # noqa: BLE001  an outermost request loop: whatever happened, it is recorded and told
+            await self._refuse(exchange, reply, e)
+        finally:
+            if watch is not None:
+                watch.cancel()
+            await self._give_back(exchange)
+
+    # Stages before the call.
+
+    async def _read(self, exchange: Exchange, receive: Receive) -> None:
+        raw = await read_body(receive, exchange.headers, self._max_body_bytes, self._read_timeout_seconds)
+        exchange.document = decode_document(raw)
+        exchange.protocol.check(exchange.document)
+        exchange.places = text_places(exchange.document, Channel.USER)
+        exchange.chars = sum(len(place.text) for place in exchange.places)
+        exchange.model_name = exchange.document["model"]
+
+    async def _admit(self, exchange: Exchange) -> None:
+        self._authorise(exchange)
+        await self._limit(exchange)
+        self._inspect_input(exchange)
+        self._route(exchange)
+
+    def _authorise(self, exchange: Exchange) -> None:
+        subject, name = _known(exchange.subject), exchange.model_name
+        exchange.application = self._inventory.application(subject.id)
+        decision = exchange.decision = self._gate.decide(subject, Action.MODEL_INVOKE, AssetRef("Model", name))
+        if decision.effect == "allow":
+            return
+        if exchange.application is None or name not in exchange.application.models:
+            message = "model: this application has no model of that name; GET /v1/models lists those it has"
+            raise Refused(404, "model_not_found", message, outcome="denied")
+        raise Refused(403, "denied", decision.reason, outcome="denied")
+
+    async def _limit(self, exchange: Exchange) -> None:
+        application, subject = _known(exchange.application), _known(exchange.subject)
+        model = _known(self._inventory.model(exchange.model_name))
+        exchange.held = await self._limiter.take(
+            subject.id, application, subject.credential or "", exchange.model_name, model,
+            exchange.chars, exchange.protocol.max_output_tokens(exchange.document),
+        )  # fmt: skip
+
+    def _inspect_input(self, exchange: Exchange) -> None:
+        runner = self._guarding.input(_known(exchange.application))
+        inspection = runner.inspect(segments_of(exchange.places, _known(exchange.subject).id))
+        exchange.findings += inspection.findings
+        exchange.inspected = True
+        if inspection.action == "block":
+            exchange.blocked = True
+            raise Refused(400, "request_blocked", _blocked_by("request", inspection), outcome="blocked")
+        if inspection.action == "redact":
+            for place, text in zip(exchange.places, inspection.texts, strict=True):
+                if text != place.text:
+                    place.replace(text)
+
+    def _route(self, exchange: Exchange) -> None:
+        """The model asked for, then its fallbacks: of those, the ones policy allows and this endpoint can reach."""
+        subject = _known(exchange.subject)
+        allowed = frozenset(_known(exchange.application).models)
+        for candidate in self._pool.candidates(exchange.model_name, allowed):
+            if candidate.provider.kind not in exchange.protocol.provider_kinds:
+                continue
+            if candidate.model_name != exchange.model_name:
+                asset = AssetRef("Model", candidate.model_name)
+                if self._gate.decide(subject, Action.MODEL_INVOKE, asset).effect != "allow":
+                    continue
+            exchange.candidates.append(candidate)
+        if not exchange.candidates:
+            message = f"model: this one does not answer at /v1{exchange.protocol.path}; use another endpoint"
+            raise Refused(400, "wrong_endpoint", message, outcome="invalid")
+
+    # An answer in one piece.
+
+    async def _answer(self, exchange: Exchange, reply: Reply) -> None:
+        exchange.answered_by, answer = await self._pool.call(exchange.candidates, _call(exchange))
+        try:
+            document = decode_document(answer.body)
+        except VallumError:
+            message = "the provider's answer is not a JSON object"
+            raise Refused(502, "upstream_garbage", message, outcome="upstream_garbage") from None
+        self._inspect_output(exchange, document)
+        exchange.usage = exchange.protocol.usage(document) or _estimated(exchange, len(answer.body))
+        exchange.answer = encode_document(document)
+        await self._record(exchange)
+        await reply.json(200, exchange.answer)
+
+    def _inspect_output(self, exchange: Exchange, document: dict[str, Any]) -> None:
+        places = text_places(document, Channel.MODEL)
+        runner = self._guarding.output(_known(exchange.application))
+        inspection = runner.inspect(segments_of(places, _known(exchange.answered_by).provider_name))
+        exchange.findings += inspection.findings
+        if inspection.action == "block":
+            exchange.blocked = True
+            raise Refused(422, "answer_blocked", _blocked_by("answer", inspection), outcome="blocked")
+        if inspection.action == "redact":
+            for place, text in zip(places, inspection.texts, strict=True):
+                if text != place.text:
+                    place.replace(text)
+
+    # A stream.
+
+    async def _stream(self, exchange: Exchange, reply: Reply) -> None:
+        async with self._pool.stream(exchange.candidates, _call(exchange)) as (candidate, stream):
+            exchange.answered_by = candidate
+            runner = self._guarding.output(_known(exchange.application))
+            guard = StreamGuard(exchange.protocol, runner, candidate.provider_name, self._max_stream_chars)
+            try:
+                last = await self._pass_on(exchange, reply, guard, stream)
+            finally:
+                exchange.findings += guard.findings
+                exchange.usage = guard.usage or _estimated(exchange, guard.chars)
+                exchange.answer = encode_document(guard.answer())
+        await self._record(exchange)
+        await reply.last_events(last)
+
+    async def _pass_on(
+        self, exchange: Exchange, reply: Reply, guard: StreamGuard, stream: UpstreamStream
+    ) -> list[bytes]:
+        """Everything but the last event goes out; that one comes back, to wait for the entry."""
+        async for event in _events(stream.chunks):
+            is_last = exchange.protocol.is_last(event.name, event.data)
+            if is_last and event.data.strip() == b"[DONE]":
+                frames = [*guard.finish(), render_event(event.name, event.data)]
+            else:
+                frames = guard.feed(event)
+            if guard.blocked:
+                exchange.blocked = True
+                raise Refused(422, "answer_blocked", "a guard blocked the rest of the answer", outcome="blocked")
+            if is_last:
+                return frames
+            if frames:
+                await reply.events(frames)
+        raise Refused(502, "stream_cut", "the provider ended its stream too soon", outcome="stream_cut")
+
+    # Ends.
+
+    async def _record(self, exchange: Exchange) -> None:
+        """Return once durable. Raises Unavailable, and nothing has left then."""
+        request = encode_document(exchange.document) if exchange.inspected and not exchange.blocked else b""
+        draft = exchange.draft(request)
+        exchange.recorded = True  # before waiting: whoever is cancelled here has an entry, and needs no second
+        try:
+            await self._writer.record(draft)
+        except VallumError:
+            exchange.recorded = False
+            raise
+
+    async def _refuse(self, exchange: Exchange, reply: Reply, error: Exception) -> None:
+        refused = refusal_of(error)
+        if refused.error_code == "internal":
+            _log.error("%s: %s", exchange.entry_id, type(error).__name__, exc_info=error)
+        already = exchange.recorded
+        exchange.status, exchange.outcome = refused.status, refused.outcome
+        if not already:
+            try:
+                await self._record(exchange)
+            except VallumError as e:
+                _log.error("%s: no entry could be written", exchange.entry_id)
+                refused = refusal_of(e)
+                exchange.status, exchange.outcome = refused.status, "unrecorded"
+        await reply.error(refused)
+
+    async def _end_unanswered(self, exchange: Exchange, outcome: str) -> None:
+        """Nobody waits for an answer any more; the entry is owed all the same."""
+        if exchange.recorded:
+            return
+        exchange.status, exchange.outcome = 499, outcome
+        try:
+            await self._record(exchange)
+        except VallumError:
+            _log.error("%s: no entry could be written", exchange.entry_id)
+
+    async def _turn_away(self, exchange: Exchange, reply: Reply, error: Exception) -> None:
+        """Nobody is proven to be asking."""
+        refused = refusal_of(error)
+        exchange.status, exchange.outcome = refused.status, refused.outcome
+        try:
+            await self._authenticator.record_failure(exchange.entry_id, refused, exchange.protocol.name)
+        except VallumError as e:
+            refused = refusal_of(e)
+            exchange.status, exchange.outcome = refused.status, "unrecorded"
+        await reply.error(refused)
+
+    async def _give_back(self, exchange: Exchange) -> None:
+        held = exchange.held
+        if held is None:
+            return
+        try:
+            await self._limiter.release(held)
+            if exchange.usage is not None:
+                model = (exchange.answered_by or exchange.candidates[0]).model
+                await self._limiter.settle(held, model, exchange.usage.input_tokens, exchange.usage.output_tokens)
+        except VallumError:
+            _log.warning("%s: the counters did not answer; its leases end by themselves", exchange.entry_id)
+
+
+def _call(exchange: Exchange) -> Call:
+    passed = {name: exchange.headers[name] for name in _PASSED_HEADERS if name in exchange.headers}
+    headers = {n: v for n, v in passed.items() if len(v) <= _MAX_PASSED_CHARS and v.isascii() and v.isprintable()}
+    return Call(exchange.protocol, exchange.document, exchange.model_name, headers)
+
+
+async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[Event]:
+    reader = EventReader()
+    async for chunk in chunks:
+        for event in reader.feed(chunk):
+            yield event
+    for event in reader.finish():
+        yield event
+
+
+def _watch(exchange: Exchange, receive: Receive) -> "asyncio.Task[None]":
+    """Cancel the request's own task when the client goes away."""
+    carrying = asyncio.current_task()
+
+    async def watch() -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                exchange.client_gone = True
+                if carrying is not None:
+                    carrying.cancel()
+                return
+
+    return asyncio.create_task(watch())
+
+
+def _forget_cancellation() -> None:
+    """The cancellation was for the work, which has stopped; what is still owed (the entry) goes on undisturbed."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+
+
+def _blocked_by(what: str, inspection: Inspection) -> str:
+    kinds = sorted({f"{f.guard}/{f.kind}" for f in inspection.findings if f.action == "block"})
+    return f"a guard blocked this {what}: {', '.join(kinds)}"
+
+
+def _estimated(exchange: Exchange, answer_chars: int) -> Usage:
+    """For a provider that does not count: about four characters a token."""
+    return Usage(exchange.chars // _CHARS_PER_TOKEN, answer_chars // _CHARS_PER_TOKEN)
+
+
+def _known(value: T | None) -> T:
+    """A stage set this before; that it did not is a defect, and refuses."""
+    if value is None:
+        raise RuntimeError("a stage of the pipeline was skipped")
+    return value

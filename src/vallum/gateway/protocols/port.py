@@ -1,0 +1,89 @@
+"""What is different between the APIs that clients speak; the pipeline is the same for all of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from vallum.gateway.refusals import Refused
+
+__all__ = ["Delta", "Path", "PlainAnswer", "Usage", "WireProtocol"]
+
+Path = tuple[str | int, ...]  # which text of a stream a delta goes on with
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(slots=True)
+class Delta:
+    """One piece of a text that arrives in pieces; `container[key]` holds it."""
+
+    path: Path
+    container: dict[str, Any]
+    key: str
+
+    @property
+    def text(self) -> str:
+        return str(self.container[self.key])
+
+
+@dataclass(frozen=True, slots=True)
+class PlainAnswer:
+    """An answer made here, for the built-in provider to speak every API."""
+
+    model: str
+    text: str
+    usage: Usage
+
+
+class WireProtocol(Protocol):
+    """One endpoint of one API."""
+
+    name: str  # the gen_ai.operation.name of OpenTelemetry, or close to it
+    path: str  # below /v1
+    provider_kinds: frozenset[str]
+
+    def check(self, document: dict[str, Any]) -> None:
+        """Raises Invalid for a document that cannot be such a request, saying which field and what it must be."""
+        ...
+
+    def max_output_tokens(self, document: Mapping[str, Any]) -> int | None: ...
+
+    def question(self, document: Mapping[str, Any]) -> str:
+        """The newest words of the user, for the built-in provider."""
+        ...
+
+    def usage(self, answer: Mapping[str, Any]) -> Usage | None:
+        """From an answer or an event of a stream."""
+        ...
+
+    def render_answer(self, answer: PlainAnswer) -> dict[str, Any]: ...
+
+    def render_stream(self, answer: PlainAnswer) -> Iterator[bytes]: ...
+
+    def render_error(self, refused: Refused, entry_id: str) -> dict[str, Any]: ...
+
+    def render_error_event(self, refused: Refused, entry_id: str) -> bytes: ...
+
+    # Streams.
+
+    def is_last(self, name: str, data: bytes) -> bool:
+        """Whether nothing follows this event: it leaves only after the entry is durable."""
+        ...
+
+    def deltas(self, event: dict[str, Any]) -> Sequence[Delta]: ...
+
+    def ended(self, event: Mapping[str, Any]) -> Path | None:
+        """The prefix of the paths that get no more text after this event; None when it ends none."""
+        ...
+
+    def is_empty(self, event: Mapping[str, Any]) -> bool:
+        """Whether an event whose deltas were emptied says nothing else, and may be left out."""
+        ...
+
+    def render_delta(self, like: Mapping[str, Any], path: Path, text: str) -> tuple[str, dict[str, Any]]:
+        """An event that goes on with `path`, with the identifying fields of `like`: its name and its document."""
+        ...

@@ -1,0 +1,178 @@
+"""One upstream a provider, made on first use, and asking them in order: retries, then fallbacks, breakers aside."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+
+from vallum.gateway.providers.breaker import Breaker
+from vallum.gateway.providers.extractive import ExtractiveUpstream
+from vallum.gateway.providers.failures import UpstreamFailed, check_answer
+from vallum.gateway.providers.http import HttpUpstream
+from vallum.gateway.providers.port import Call, Upstream, UpstreamAnswer, UpstreamStream
+from vallum.inventory import Inventory, Model, Provider
+from vallum.retrieval import PassageIndex
+
+__all__ = ["Candidate", "ProviderPool"]
+
+_BACKOFF_SECONDS = 0.1  # doubled with each try, and shortened at random so that clients do not return together
+_MAX_BACKOFF_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One model of one provider that may answer."""
+
+    model_name: str
+    model: Model
+    provider_name: str
+    provider: Provider
+
+
+@dataclass(slots=True)
+class _Open:
+    provider: Provider
+    upstream: Upstream
+    breaker: Breaker
+
+
+class ProviderPool:
+    """For one event loop."""
+
+    def __init__(
+        self, inventory: Inventory, reveal: Callable[[str], Awaitable[str]], open_index: Callable[[], PassageIndex]
+    ) -> None:
+        """`reveal` gives a vault secret; it is asked once a provider, until `forget`."""
+        self._inventory = inventory
+        self._reveal = reveal
+        self._open_index = open_index
+        self._open: dict[str, _Open] = {}
+        self._stale = False
+
+    def forget(self) -> None:
+        """Take up changed secrets: every upstream is opened anew on next use. May be called from any thread."""
+        self._stale = True
+
+    def candidates(self, model_name: str, allowed: frozenset[str]) -> Iterator[Candidate]:
+        """The model asked for, then its fallbacks, of those that the application may use."""
+        first = self._inventory.model(model_name)
+        if first is None:
+            return
+        for name in (model_name, *(f for f in first.fallbacks if f in allowed)):
+            model = self._inventory.model(name)
+            provider = self._inventory.provider(model.provider) if model else None
+            if model is not None and provider is not None:
+                yield Candidate(name, model, model.provider, provider)
+
+    async def call(self, candidates: list[Candidate], call: Call) -> tuple[Candidate, UpstreamAnswer]:
+        """The first good answer. Raises UpstreamFailed with the last failure."""
+        failure = _no_provider()
+        for candidate in candidates:
+            opened = await self._opened(candidate)
+            for attempt in range(candidate.provider.retries + 1):
+                if not opened.breaker.allows():
+                    failure = _broken(candidate)
+                    break
+                try:
+                    answer = await opened.upstream.call(_named(call, candidate))
+                    check_answer(answer)
+                except UpstreamFailed as e:
+                    failure = e
+                    _note(opened.breaker, e)
+                    if not e.retryable or attempt == candidate.provider.retries:
+                        break
+                    await _back_off(attempt)
+                    continue
+                opened.breaker.succeeded()
+                return candidate, answer
+            if not failure.retryable:
+                break
+        raise failure
+
+    @asynccontextmanager
+    async def stream(self, candidates: list[Candidate], call: Call) -> AsyncIterator[tuple[Candidate, UpstreamStream]]:
+        """The first stream that begins well; once bytes flow there is no second try. Raises UpstreamFailed."""
+        async with AsyncExitStack() as stack:
+            yield await self._begin_stream(stack, candidates, call)
+
+    async def _begin_stream(
+        self, stack: AsyncExitStack, candidates: list[Candidate], call: Call
+    ) -> tuple[Candidate, UpstreamStream]:
+        failure = _no_provider()
+        for candidate in candidates:
+            opened = await self._opened(candidate)
+            for attempt in range(candidate.provider.retries + 1):
+                if not opened.breaker.allows():
+                    failure = _broken(candidate)
+                    break
+                try:
+                    async with AsyncExitStack() as trying:
+                        stream = await trying.enter_async_context(opened.upstream.stream(_named(call, candidate)))
+                        if stream.refused is not None:
+                            check_answer(stream.refused)
+                        stack.push_async_exit(trying.pop_all().__aexit__)
+                except UpstreamFailed as e:
+                    failure = e
+                    _note(opened.breaker, e)
+                    if not e.retryable or attempt == candidate.provider.retries:
+                        break
+                    await _back_off(attempt)
+                    continue
+                opened.breaker.succeeded()
+                return candidate, stream
+            if not failure.retryable:
+                break
+        raise failure
+
+    async def close(self) -> None:
+        for opened in self._open.values():
+            await opened.upstream.close()
+        self._open = {}
+
+    async def _opened(self, candidate: Candidate) -> _Open:
+        if self._stale:
+            self._stale = False
+            old, self._open = self._open, {}
+            # Requests in flight still use the old ones, which close by themselves when the last has gone.
+            del old
+        opened = self._open.get(candidate.provider_name)
+        if opened is None or opened.provider != candidate.provider:
+            provider = candidate.provider
+            upstream: Upstream
+            if provider.kind == "extractive":
+                upstream = ExtractiveUpstream(self._open_index())
+            else:
+                upstream = HttpUpstream(provider, await self._reveal(provider.secret) if provider.secret else "")
+            opened = _Open(provider, upstream, Breaker(provider.failures_before_open, provider.open_seconds))
+            self._open[candidate.provider_name] = opened
+        return opened
+
+
+def _named(call: Call, candidate: Candidate) -> Call:
+    return replace(call, model_name=candidate.model.upstream_name or candidate.model_name)
+
+
+def _note(breaker: Breaker, failure: UpstreamFailed) -> None:
+    """Only what says something about the provider's health counts; a request it refuses says nothing."""
+    if failure.retryable or failure.error_code == "upstream_timeout":
+        breaker.failed()
+    else:
+        breaker.succeeded()
+
+
+async def _back_off(attempt: int) -> None:
+    seconds = min(_BACKOFF_SECONDS * 2**attempt, _MAX_BACKOFF_SECONDS)
+    await asyncio.sleep(seconds * random.uniform(0.5, 1.0))  # noqa: S311  spreads load, guards nothing
+
+
+def _no_provider() -> UpstreamFailed:
+    return UpstreamFailed(503, "no_provider", "no provider is there for this model", retryable=False)
+
+
+def _broken(candidate: Candidate) -> UpstreamFailed:
+    seconds = max(1, int(candidate.provider.open_seconds))
+    return UpstreamFailed(
+        503, "upstream_broken", "the provider keeps failing and is left alone for a while",
+        retryable=True, retry_after_seconds=seconds,
+    )  # fmt: skip

@@ -1,0 +1,45 @@
+"""What the pipeline asks of a provider: one answer, or the bytes of a stream as they come."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from vallum.gateway.protocols import WireProtocol
+
+__all__ = ["Call", "Upstream", "UpstreamAnswer", "UpstreamStream"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to one model of one provider. `document` is what the guards let through."""
+
+    protocol: WireProtocol
+    document: dict[str, Any]
+    model_name: str  # the provider's own name for it
+    headers: Mapping[str, str]  # the client's, of those that may travel on
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAnswer:
+    status: int
+    body: bytes
+    retry_after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamStream:
+    """When `refused` is None, `chunks` are the stream's bytes; else the provider answered with an error."""
+
+    chunks: AsyncIterator[bytes]
+    refused: UpstreamAnswer | None = None
+
+
+class Upstream(Protocol):
+    """Raises UpstreamFailed when there is no answer to have."""
+
+    async def call(self, call: Call) -> UpstreamAnswer: ...
+
+    def stream(self, call: Call) -> AbstractAsyncContextManager[UpstreamStream]: ...
+
+    async def close(self) -> None: ...

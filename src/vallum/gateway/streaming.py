@@ -1,0 +1,149 @@
+"""Guarding a stream: its events in, and of each only what may leave.
+
+Texts that arrive in pieces are held back by a StreamInspector each; everything else in an event is inspected whole.
+A path that ended gets no more text: a stream that goes on with it is cut, since its client would join what was
+judged apart.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from vallum.gateway.document import decode_document, encode_document, text_places
+from vallum.gateway.protocols import Usage, WireProtocol
+from vallum.gateway.protocols.port import Delta, Path
+from vallum.gateway.refusals import Refused
+from vallum.gateway.sse import Event, render_event
+from vallum.guards import Channel, Counted, GuardRunner, Segment, StreamInspector
+from vallum.kernel.errors import Invalid
+
+__all__ = ["StreamGuard"]
+
+_MAX_KEPT_WHOLE = 4096  # distinct short texts remembered as clean: ids and names that every event repeats
+
+
+class StreamGuard:
+    """One stream. `findings`, `usage` and `texts` grow as it goes; `blocked` stays once set."""
+
+    def __init__(self, protocol: WireProtocol, runner: GuardRunner, source: str, max_chars: int) -> None:
+        self._protocol = protocol
+        self._runner = runner
+        self._source = source
+        self._max_chars = max_chars
+        self.chars = 0
+        self._inspectors: dict[Path, StreamInspector] = {}
+        self._ended: list[Path] = []
+        self._clean: set[str] = set()
+        self._last_event: dict[str, Any] = {}
+        self.findings: list[Counted] = []
+        self.blocked = False
+        self.usage: Usage | None = None
+        self.texts: dict[Path, list[str]] = {}
+
+    def feed(self, event: Event) -> list[bytes]:
+        """What of this event may leave now, in order. Raises Refused for a stream that must be cut."""
+        document = _decode(event.data)
+        self._last_event = document
+        self._note_usage(document)
+        frames: list[bytes] = []
+        ended = self._protocol.ended(document)
+        deltas = self._protocol.deltas(document)
+        for delta in deltas:
+            self._inspect_delta(delta)
+            if self.blocked:
+                return []
+        self._inspect_rest(document, deltas)
+        if self.blocked:
+            return []
+        if ended is not None:
+            # What this very event says belongs before what was held: its own piece goes out with the rest.
+            for delta in deltas:
+                frames += self._split_off(document, delta)
+            frames += self._end(document, ended)
+            if self.blocked:
+                return []
+        if not (deltas and self._protocol.is_empty(document)):
+            frames.append(render_event(event.name, encode_document(document)))
+        return frames
+
+    def finish(self) -> list[bytes]:
+        """The stream is over: judge and release what was held."""
+        return self._end(self._last_event, ())
+
+    def answer(self) -> dict[str, str]:
+        """Each text of the answer as it left."""
+        return {"/".join(map(str, path)): "".join(pieces) for path, pieces in self.texts.items()}
+
+    # Texts in pieces.
+
+    def _inspect_delta(self, delta: Delta) -> None:
+        text = delta.text
+        self.chars += len(text)
+        if self.chars > self._max_chars:
+            raise Refused(502, "stream_too_long", "the answer is longer than this gateway lets through")
+        if any(delta.path[: len(path)] == path for path in self._ended):
+            raise Refused(502, "upstream_garbage", "the provider went on with a text it had ended")
+        inspector = self._inspectors.get(delta.path)
+        if inspector is None:
+            inspector = self._inspectors[delta.path] = StreamInspector(self._runner)
+        released = inspector.feed(text)
+        self._note(released.findings, blocked=released.blocked)
+        delta.container[delta.key] = released.text
+        if released.text:
+            self.texts.setdefault(delta.path, []).append(released.text)
+
+    def _split_off(self, document: dict[str, Any], delta: Delta) -> Iterator[bytes]:
+        """An event that both goes on with a text and ends it: the text goes first, by itself."""
+        if delta.text:
+            name, event = self._protocol.render_delta(document, delta.path, delta.text)
+            delta.container[delta.key] = ""
+            yield render_event(name, encode_document(event))
+
+    def _end(self, like: dict[str, Any], prefix: Path) -> list[bytes]:
+        frames: list[bytes] = []
+        for path in [p for p in self._inspectors if p[: len(prefix)] == prefix]:
+            released = self._inspectors.pop(path).finish()
+            self._note(released.findings, blocked=released.blocked)
+            if self.blocked:
+                return []
+            if released.text:
+                self.texts.setdefault(path, []).append(released.text)
+                name, event = self._protocol.render_delta(like, path, released.text)
+                frames.append(render_event(name, encode_document(event)))
+        self._ended.append(prefix)
+        return frames
+
+    # Everything else.
+
+    def _inspect_rest(self, document: dict[str, Any], deltas: Any) -> None:
+        in_pieces = {(id(d.container), d.key) for d in deltas}
+        for place in text_places(document, Channel.MODEL):
+            text = place.text
+            if (id(place.container), place.key) in in_pieces or text in self._clean:
+                continue
+            inspection = self._runner.inspect([Segment(text, Channel.MODEL, self._source)])
+            self._note(inspection.findings, blocked=inspection.action == "block")
+            if inspection.action == "redact":
+                place.replace(inspection.texts[0])
+            elif inspection.action == "allow" and len(text) <= 256 and len(self._clean) < _MAX_KEPT_WHOLE:
+                self._clean.add(text)
+
+    def _note(self, findings: tuple[Counted, ...], *, blocked: bool) -> None:
+        self.findings += findings
+        self.blocked = self.blocked or blocked
+
+    def _note_usage(self, document: dict[str, Any]) -> None:
+        usage = self._protocol.usage(document)
+        if usage is not None:
+            before = self.usage or Usage(0, 0)
+            self.usage = Usage(
+                max(usage.input_tokens, before.input_tokens), max(usage.output_tokens, before.output_tokens)
+            )
+
+
+def _decode(data: bytes) -> dict[str, Any]:
+    try:
+        return decode_document(data)
+    except Invalid:
+        raise Refused(
+            502, "upstream_garbage", "the provider sent an event that is not JSON", outcome="upstream_garbage"
+        ) from None
