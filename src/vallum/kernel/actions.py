@@ -27,6 +27,8 @@ class Action(StrEnum):
     SERVICE_READ = "identity:service:read"
     SERVICE_CREATE = "identity:service:create"
     SERVICE_DISABLE = "identity:service:disable"
+    SESSION_READ = "identity:session:read"
+    SESSION_PROVE = "identity:session:prove"
     SESSION_END = "identity:session:end"
 
     POLICY_READ = "policy:set:read"

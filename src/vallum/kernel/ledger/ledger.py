@@ -254,10 +254,13 @@ class Ledger:
         """Write the integrated log as JSON lines (see `export.py`); how many entries were written."""
         note = self.head(conn)
         size = int(note.split("\n", 2)[1])
-        out.write(render_header(self.origin, note, self.verifier_key))
+        self.export_header(out, note)
         for canonical in self.canonical_entries(conn, 0, size):
             out.write(canonical + b"\n")
         return size
+
+    def export_header(self, out: IO[bytes], note: str) -> None:
+        out.write(render_header(self.origin, note, self.verifier_key))
 
     def canonical_entries(self, conn: Connection, low: int, high: int) -> Iterator[bytes]:
         """The exact bytes of entries `low` to `high`, in order, a page at a time."""

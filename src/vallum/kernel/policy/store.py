@@ -50,18 +50,21 @@ class PolicyStore:
             raise IntegrityError("the stored policies are not those that were applied")
         return PolicySet.parse(files, row.schema_text)
 
-    def apply(self, conn: Connection, files: Mapping[str, str], applied_by: str) -> PolicySet:
-        """Check `files` in a child process and put them in force. Raises PolicyRefused, and changes nothing then."""
+    def check(self, files: Mapping[str, str]) -> PolicySet:
+        """Try `files` in a child process, which takes a moment. Raises PolicyRefused."""
         schema_text = shipped_schema()
         check_policies(files, schema_text)
-        policy_set = PolicySet.parse(files, schema_text)
+        return PolicySet.parse(files, schema_text)
+
+    def apply(self, conn: Connection, policy_set: PolicySet, applied_by: str) -> None:
+        """Put a checked set in force."""
         insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert
         conn.execute(
             insert(records.policy_sets)
             .values(
                 digest=policy_set.digest,
-                files=json.dumps(dict(files)),
-                schema_text=schema_text,
+                files=json.dumps(dict(policy_set.files)),
+                schema_text=policy_set.schema_text,
                 applied_at=format_time(self._clock.now()),
                 applied_by=applied_by,
             )
@@ -70,4 +73,3 @@ class PolicyStore:
         in_force = insert(records.active).values(id=1, digest=policy_set.digest)
         conn.execute(in_force.on_conflict_do_update(index_elements=["id"], set_={"digest": policy_set.digest}))
         bump_epoch(conn, EPOCH)
-        return policy_set

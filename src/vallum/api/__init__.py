@@ -1,0 +1,26 @@
+"""The control plane: everything people and programs do besides inference, as one table of routes.
+
+The console and the command line perform these routes and nothing else, so that what is true of the table (each
+declares its action and passes the gate) is true of them.
+"""
+
+from vallum.api.app import ApiApp
+from vallum.api.control import Call, ControlPlane, Performed, Services
+from vallum.api.openapi import render_openapi
+from vallum.api.problems import Problem
+from vallum.api.routing import Download, Route, match_route
+from vallum.api.table import ROUTES
+
+__all__ = [
+    "ROUTES",
+    "ApiApp",
+    "Call",
+    "ControlPlane",
+    "Download",
+    "Performed",
+    "Problem",
+    "Route",
+    "Services",
+    "match_route",
+    "render_openapi",
+]

@@ -1,0 +1,228 @@
+"""The control plane over HTTP: decoding, the route, and the answer; nothing that decides anything."""
+
+import asyncio
+import base64
+import binascii
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl, unquote_plus
+
+import msgspec
+
+from vallum.api.control import Call, ControlPlane
+from vallum.api.openapi import render_openapi
+from vallum.api.problems import MEDIA_TYPE, Problem, problem_of
+from vallum.api.routing import PREFIX, Download, MethodNotAllowed, Route, match_route
+from vallum.api.table import ROUTES
+from vallum.kernel.errors import Invalid
+
+__all__ = ["ApiApp"]
+
+_log = logging.getLogger("vallum.api")
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+MAX_BODY_BYTES = 8 << 20  # a folder of declarations is some kilobytes
+_READ_TIMEOUT_SECONDS = 30
+_FORM = "application/x-www-form-urlencoded"
+
+
+class _ClientGone(Exception):
+    pass
+
+
+class _BadRequest(Exception):
+    def __init__(self, problem: Problem, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+        self.headers = headers
+
+
+class ApiApp:
+    """Answers every path below `/api`. Work happens in threads, since records and policies block."""
+
+    def __init__(self, control: ControlPlane) -> None:
+        self._control = control
+        self._openapi = msgspec.json.encode(render_openapi(ROUTES))
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["path"] == PREFIX + "/openapi.json" and scope["method"] in ("GET", "HEAD"):
+            await _send(send, 200, "application/json", self._openapi, [])
+            return
+        try:
+            route, path = _find(scope)
+            headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+            raw = await _read_body(receive, headers)
+            status, kind, body, extra = await asyncio.to_thread(self._answer, route, path, scope, headers, raw)
+        except _ClientGone:
+            return
+        except _BadRequest as e:
+            status, kind, body, extra = e.problem.status, MEDIA_TYPE, msgspec.json.encode(e.problem), [*e.headers]
+        except Exception as e:  # noqa: BLE001  an outermost request loop: the caller gets a problem, never a trace
+            status, kind, body, extra = _problem(e)
+        if isinstance(body, Download):
+            await _send_download(send, body, extra)
+        else:
+            await _send(send, status, kind, body, extra)
+
+    def _answer(
+        self, route: Route, path: dict[str, str], scope: Any, headers: Mapping[str, str], raw: bytes
+    ) -> tuple[int, str, Any, list[tuple[bytes, bytes]]]:
+        subject = session = None
+        credential = ""
+        if route.access != "open":
+            scheme, _, token = headers.get("authorization", "").partition(" ")
+            credential = token.strip() if scheme.lower() == "bearer" else ""
+            subject, session = self._control.authenticate(credential)
+        call = Call(
+            path=path,
+            query=_query(route, scope["query_string"]),
+            body=_body(route, headers, raw),
+            subject=subject,
+            session=session,
+            credential=credential,
+        )
+        performed = self._control.perform(route, call)
+        extra = [(b"x-vallum-entry", performed.entry_id.encode())] if performed.entry_id else []
+        if isinstance(performed.value, Download):
+            return 200, performed.value.media_type, performed.value, extra
+        body = b"" if route.status == 204 else msgspec.json.encode(performed.value)
+        return route.status, "application/json", body, extra
+
+
+def _find(scope: Any) -> tuple[Route, dict[str, str]]:
+    try:
+        raw = scope.get("raw_path") or scope["path"].encode()
+        found = match_route(ROUTES, scope["method"], raw.split(b"?")[0].decode("ascii"))
+    except MethodNotAllowed as e:
+        allow = [(b"allow", ", ".join(e.allowed).encode())]
+        raise _BadRequest(Problem(405, "Method not allowed", "method_not_allowed", str(e)), allow) from None
+    except UnicodeDecodeError:
+        raise _BadRequest(Problem(400, "Invalid request", "invalid", "the path is not valid UTF-8")) from None
+    if found is None:
+        raise _BadRequest(Problem(404, "Not found", "unknown_route", f"see {PREFIX}/openapi.json for what there is"))
+    return found
+
+
+def _query(route: Route, raw: bytes) -> Any:
+    try:
+        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=50)
+    except (ValueError, UnicodeDecodeError):
+        raise Invalid("the query string cannot be read") from None
+    given = dict(pairs)
+    if len(given) != len(pairs):
+        raise Invalid("a query parameter was given twice")
+    if route.query is None:
+        if given:
+            raise Invalid(f"this route takes no query parameters, but got {', '.join(sorted(given))[:200]}")
+        return None
+    try:
+        return msgspec.convert(given, route.query, strict=False)
+    except msgspec.ValidationError as e:
+        raise Invalid(f"query: {e}") from None
+
+
+def _body(route: Route, headers: Mapping[str, str], raw: bytes) -> Any:
+    if route.body is None:
+        if raw.strip() not in (b"", b"{}"):
+            raise Invalid("this route takes no body")
+        return None
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        if kind == _FORM and route.name == "grant_token":
+            return msgspec.convert(_form(raw, headers), route.body)
+        if kind != "application/json":
+            raise _BadRequest(
+                Problem(415, "Unsupported media type", "unsupported_media_type", "send the body as application/json")
+            )
+        return msgspec.json.decode(raw, type=route.body)
+    except RecursionError:
+        raise Invalid("the body nests too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+        raise Invalid(f"body: {str(e)[:300]}") from None
+
+
+def _form(raw: bytes, headers: Mapping[str, str]) -> dict[str, str]:
+    """RFC 6749: a form, the client's credentials in it or as HTTP Basic."""
+    try:
+        form = dict(parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20))
+    except (ValueError, UnicodeDecodeError):
+        raise Invalid("the form cannot be read") from None
+    scheme, _, encoded = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            name, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            raise Invalid("Authorization: Basic cannot be read") from None
+        form |= {"client_id": unquote_plus(name), "client_secret": unquote_plus(secret)}
+    return form
+
+
+async def _read_body(receive: Receive, headers: Mapping[str, str]) -> bytes:
+    pieces = bytearray()
+    try:
+        async with asyncio.timeout(_READ_TIMEOUT_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _ClientGone
+                pieces += message.get("body", b"")
+                if len(pieces) > MAX_BODY_BYTES:
+                    detail = f"the body is larger than {MAX_BODY_BYTES} bytes"
+                    raise _BadRequest(Problem(413, "Too large", "body_too_large", detail))
+                if not message.get("more_body", False):
+                    return bytes(pieces)
+    except TimeoutError:
+        raise _BadRequest(Problem(408, "Timeout", "body_timeout", "the body did not arrive in time")) from None
+
+
+def _problem(error: Exception) -> tuple[int, str, bytes, list[tuple[bytes, bytes]]]:
+    problem = problem_of(error)
+    if problem.status >= 500:
+        _log.error("%s: %s", problem.code, type(error).__name__, exc_info=error)
+    extra: list[tuple[bytes, bytes]] = []
+    if problem.retry_after_seconds is not None:
+        extra.append((b"retry-after", b"%d" % problem.retry_after_seconds))
+    if problem.status == 401:
+        extra.append((b"www-authenticate", b"Bearer"))
+    if problem.entry is not None:
+        extra.append((b"x-vallum-entry", problem.entry.encode()))
+    return problem.status, MEDIA_TYPE, msgspec.json.encode(problem), extra
+
+
+async def _send(send: Send, status: int, kind: str, body: bytes, extra: Sequence[tuple[bytes, bytes]]) -> None:
+    headers = [
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        *extra,
+    ]
+    if status != 204:
+        headers += [(b"content-type", kind.encode()), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if status == 204 else body})
+
+
+async def _send_download(send: Send, download: Download, extra: Sequence[tuple[bytes, bytes]]) -> None:
+    """The first piece is read before the status is sent, so that a failure there is an error and not half a file."""
+    chunks = download.chunks
+    first = await asyncio.to_thread(_next, chunks)
+    disposition = f'attachment; filename="{download.file_name}"'.encode()
+    headers = [
+        (b"content-type", download.media_type.encode()),
+        (b"content-disposition", disposition),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        *extra,
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    piece = first
+    while piece is not None:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        piece = await asyncio.to_thread(_next, chunks)
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _next(chunks: Iterator[bytes]) -> bytes | None:
+    return next(chunks, None)

@@ -1,0 +1,186 @@
+"""Performing a route: the gate first, then the work, then one entry that says how it went.
+
+Every face comes through `ControlPlane.perform`: HTTP, the console, and the command line on the machine itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Any
+
+from vallum.api.routing import Route
+from vallum.inventory import Inventory
+from vallum.kernel.clock import Clock
+from vallum.kernel.errors import Unauthenticated, VallumError
+from vallum.kernel.gate import Gate
+from vallum.kernel.identity import SESSION_PREFIX, Identity, Session
+from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Vault
+from vallum.kernel.ledger.entry import EntryDraft
+from vallum.kernel.ledger.ledger import Ledger
+from vallum.kernel.ledger.writer import LedgerWriter
+from vallum.kernel.policy import PolicyEngine, PolicyStore
+from vallum.kernel.store.records import Records
+from vallum.kernel.values import AssetRef, Subject
+
+__all__ = ["Call", "ControlPlane", "Performed", "Services"]
+
+_READ_RECORDED_SECONDS = 60  # a page that refreshes itself would fill the ledger with its own reading
+_MAX_REMEMBERED_READS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What routes work with."""
+
+    records: Records
+    clock: Clock
+    identity: Identity
+    inventory: Inventory
+    keyring: Keyring
+    vault: Vault
+    ledger: Ledger
+    writer: LedgerWriter
+    policy: PolicyEngine
+    policy_store: PolicyStore
+    public_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, decoded: `body` and `query` are of the route's types. `credential` is what was presented."""
+
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Any = None
+    body: Any = None
+    subject: Subject | None = None
+    session: Session | None = None
+    credential: str = field(default="", repr=False)
+    prepared: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """A route's answer and the entry that records it; None for a read that was recorded moments ago."""
+
+    value: Any
+    entry_id: str | None
+
+
+class ControlPlane:
+    """Safe to share between threads. Every method may take some milliseconds: not for an event loop's thread."""
+
+    def __init__(self, services: Services, gate: Gate) -> None:
+        self.services = services
+        self._gate = gate
+        self._lock = Lock()
+        self._recorded_reads: dict[tuple[str, ...], float] = {}
+        self._refusals = _RefusalTally(services)
+
+    def authenticate(self, credential: str) -> tuple[Subject, Session | None]:
+        """Who presents this session or access token. Raises Unauthenticated; a refusal is recorded."""
+        try:
+            if not credential:
+                raise Unauthenticated("sign in first: send a session or an access token as Authorization: Bearer")
+            if credential.startswith(SESSION_PREFIX):
+                return self.services.identity.people.authenticate_session(credential)
+            return self.services.identity.services.authenticate_token(credential), None
+        except Unauthenticated:
+            self._refusals.note("api:request:authenticate")
+            raise
+
+    def perform(self, route: Route, call: Call) -> Performed:
+        """Raises AccessDenied, recorded; and whatever the work raises, recorded for a change."""
+        if route.access == "open":
+            return self._perform_open(route, call)
+        subject = call.subject
+        if subject is None:
+            raise Unauthenticated("sign in first")
+        asset = route.asset(call.path, call.body)
+        context = {"route": route.name, **route.context(call.path, call.body)}
+        if route.access == "change":
+            if route.prepare is not None and self._gate.decide(subject, route.action, asset).effect == "allow":
+                call = replace(call, prepared=route.prepare(self.services, call))
+            with self._gate.change(subject, route.action, asset, context) as change:
+                value = route.perform(self.services, call, change)
+            return Performed(value, change.receipt.entry_id)
+        entry_id = self._admit_read(route, subject, asset, context)
+        return Performed(route.perform(self.services, call), entry_id)
+
+    def _admit_read(
+        self, route: Route, subject: Subject, asset: AssetRef, context: Mapping[str, str | int]
+    ) -> str | None:
+        """Denials always leave an entry; the same read by the same credential leaves one a minute."""
+        key = (route.name, subject.render(), subject.credential or "", asset.render())
+        now = self.services.clock.now().timestamp()
+        with self._lock:
+            recent = now - self._recorded_reads.get(key, 0.0) < _READ_RECORDED_SECONDS
+        if recent and self._gate.decide(subject, route.action, asset).effect == "allow":
+            return None
+        admission = self._gate.require(subject, route.action, asset, context)
+        with self._lock:
+            if len(self._recorded_reads) >= _MAX_REMEMBERED_READS:
+                self._recorded_reads.clear()
+            self._recorded_reads[key] = now
+        return admission.receipt.entry_id
+
+    def _perform_open(self, route: Route, call: Call) -> Performed:
+        """What comes of it is recorded with it: in its transaction when it succeeds, by itself when it is refused."""
+        services = self.services
+        asset = route.asset(call.path, call.body)
+        try:
+            if route.prepare is not None:
+                call = replace(call, prepared=route.prepare(services, call))
+            with services.records.write() as conn:
+                value, subject = route.perform(services, call, conn)
+                draft = _open_draft(route, asset, subject, "allow", "ok")
+                (receipt,) = services.ledger.append(conn, [draft])
+        except VallumError as e:
+            self._refusals.note(str(route.action), asset, e.code)
+            raise
+        return Performed(value, receipt.entry_id)
+
+
+class _RefusalTally:
+    """Refusals of strangers: the first of each second is recorded, the others are counted into the next."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._lock = Lock()
+        self._next_at = 0.0
+        self._uncounted = 0
+
+    def note(self, action: str, asset: AssetRef | None = None, code: str = "unauthenticated") -> None:
+        now = self._services.clock.now().timestamp()
+        with self._lock:
+            if now < self._next_at:
+                self._uncounted += 1
+                return
+            self._next_at = now + 1.0
+            attempts, self._uncounted = self._uncounted + 1, 0
+        self._services.writer.record_sync(
+            EntryDraft(
+                tenant=DEFAULT_TENANT,
+                kind="authentication",
+                subject="nobody",
+                action=action,
+                asset=(asset or AssetRef("System", "vallum")).render(),
+                effect="deny",
+                outcome="refused",
+                reason="what was presented proves nobody",
+                context={"code": code, "attempts": attempts},
+            )
+        )
+
+
+def _open_draft(route: Route, asset: AssetRef, subject: str, effect: Any, outcome: str) -> EntryDraft:
+    return EntryDraft(
+        tenant=DEFAULT_TENANT,
+        kind="authentication",
+        subject=subject,
+        action=str(route.action),
+        asset=asset.render(),
+        effect=effect,
+        outcome=outcome,
+        reason="proven by what the request carried",
+        context={"route": route.name},
+    )

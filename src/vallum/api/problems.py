@@ -1,0 +1,58 @@
+"""Errors as problem details (RFC 9457): one table from families to statuses."""
+
+from math import ceil
+
+import msgspec
+
+from vallum.kernel.errors import (
+    Conflict,
+    Denied,
+    IntegrityError,
+    Invalid,
+    LimitExceeded,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+    VallumError,
+)
+from vallum.kernel.gate import AccessDenied
+
+__all__ = ["MEDIA_TYPE", "Problem", "problem_of"]
+
+MEDIA_TYPE = "application/problem+json"
+
+# The first that fits, so subclasses stand before their parents.
+_STATUSES: tuple[tuple[type[VallumError], int, str], ...] = (
+    (Unauthenticated, 401, "Not signed in"),
+    (Denied, 403, "Denied"),
+    (NotFound, 404, "Not found"),
+    (Conflict, 409, "Conflict"),
+    (LimitExceeded, 429, "Too many requests"),
+    (Invalid, 400, "Invalid request"),
+    (IntegrityError, 500, "Integrity failure"),
+    (Unavailable, 503, "Unavailable"),
+)
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`code` is stable; `detail` says what to change; `entry` names the ledger entry that recorded the refusal."""
+
+    status: int
+    title: str
+    code: str
+    detail: str
+    entry: str | None = None
+    obligations: tuple[str, ...] = ()
+    retry_after_seconds: int | None = None
+    type: str = "about:blank"
+
+
+def problem_of(error: Exception) -> Problem:
+    """An error nobody foresaw tells the caller nothing but that it happened."""
+    for family, status, title in _STATUSES:
+        if isinstance(error, family):
+            entry = error.entry_id if isinstance(error, AccessDenied) else None
+            obligations = tuple(sorted(error.obligations)) if isinstance(error, AccessDenied) else ()
+            seconds = ceil(error.retry_after_seconds) if isinstance(error, LimitExceeded) else None
+            return Problem(status, title, error.code, str(error), entry, obligations, seconds)
+    return Problem(500, "Internal error", "internal", "the request failed inside Vallum; its operator's log says why")

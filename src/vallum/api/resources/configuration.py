@@ -1,0 +1,103 @@
+"""Providers, models and applications: read one by one, planned and applied as files."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from vallum.api.assets import system
+from vallum.api.control import Call, Services
+from vallum.api.routing import Route
+from vallum.inventory import Application, Model, Plan, Provider, parse_files
+from vallum.kernel.actions import Action
+from vallum.kernel.errors import NotFound
+from vallum.kernel.gate import Change
+
+__all__ = ["ROUTES"]
+
+_MAX_FILE_CHARS = 1_048_576
+
+
+class Files(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """TOML texts by file name. `prune` removes what they do not name; `digest` is the plan that was seen."""
+
+    files: dict[Annotated[str, Meta(max_length=512)], Annotated[str, Meta(max_length=_MAX_FILE_CHARS)]]
+    prune: bool = False
+    digest: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class ApplicationRecord(msgspec.Struct, frozen=True):
+    name: str
+    application: Application
+
+
+class ModelRecord(msgspec.Struct, frozen=True):
+    name: str
+    model: Model
+
+
+class ProviderRecord(msgspec.Struct, frozen=True):
+    name: str
+    provider: Provider
+
+
+def list_applications(services: Services, call: Call) -> list[ApplicationRecord]:
+    return [ApplicationRecord(n, a) for n, a in sorted(services.inventory.configuration.applications.items())]
+
+
+def read_application(services: Services, call: Call) -> ApplicationRecord:
+    name = call.path["name"]
+    application = services.inventory.application(name)
+    if application is None:
+        raise NotFound("there is no application of that name")
+    return ApplicationRecord(name, application)
+
+
+def list_models(services: Services, call: Call) -> list[ModelRecord]:
+    return [ModelRecord(n, m) for n, m in sorted(services.inventory.configuration.models.items())]
+
+
+def list_providers(services: Services, call: Call) -> list[ProviderRecord]:
+    return [ProviderRecord(n, p) for n, p in sorted(services.inventory.configuration.providers.items())]
+
+
+def plan(services: Services, call: Call) -> Plan:
+    with services.records.read() as conn:
+        return services.inventory.plan(conn, parse_files(call.body.files), prune=call.body.prune)
+
+
+def apply(services: Services, call: Call, change: Change) -> Plan:
+    wanted = call.body
+    return services.inventory.apply(change.conn, parse_files(wanted.files), wanted.digest, prune=wanted.prune)
+
+
+ROUTES = (
+    Route(
+        method="GET", path="/applications", name="list_applications", summary="Applications and what they may do",
+        access="read", action=Action.APPLICATION_READ, asset=system, perform=list_applications,
+        answer=list[ApplicationRecord],
+    ),
+    Route(
+        method="GET", path="/applications/{name}", name="read_application", summary="One application",
+        access="read", action=Action.APPLICATION_READ, asset=system, perform=read_application,
+        answer=ApplicationRecord,
+    ),
+    Route(
+        method="GET", path="/models", name="list_models", summary="Models and where they lead",
+        access="read", action=Action.PROVIDER_READ, asset=system, perform=list_models, answer=list[ModelRecord],
+    ),
+    Route(
+        method="GET", path="/providers", name="list_providers", summary="Providers, without their secrets",
+        access="read", action=Action.PROVIDER_READ, asset=system, perform=list_providers,
+        answer=list[ProviderRecord],
+    ),
+    Route(
+        method="POST", path="/configuration/plans", name="plan", summary="What applying these files would change",
+        access="read", action=Action.CONFIGURATION_PLAN, asset=system, perform=plan, body=Files, answer=Plan,
+    ),
+    Route(
+        method="POST", path="/configuration", name="apply", summary="Make what these files declare so",
+        access="change", action=Action.CONFIGURATION_APPLY, asset=system, perform=apply, body=Files, answer=Plan,
+        context=lambda path, body: {"files": len(body.files), "prune": int(body.prune)},
+    ),
+)  # fmt: skip

@@ -1,0 +1,299 @@
+"""People, their sessions, services, their tokens, and applications' API keys."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Connection
+
+from vallum.api.assets import named, system
+from vallum.api.control import Call, Services
+from vallum.api.routing import Route
+from vallum.kernel.actions import Action
+from vallum.kernel.errors import Invalid, NotFound
+from vallum.kernel.gate import Change
+from vallum.kernel.identity import (
+    AccessToken,
+    ApiKey,
+    Enrolment,
+    IssuedKey,
+    IssuedService,
+    IssuedSession,
+    Person,
+    Service,
+    Session,
+    SignInRefused,
+    VerifiedCode,
+    VerifiedSignIn,
+)
+
+__all__ = ["ROUTES"]
+
+_DAY_SECONDS = 86_400
+Short = Annotated[str, Meta(max_length=256)]
+Secret = Annotated[str, Meta(max_length=1024)]
+
+
+class EnrolmentToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    token: Secret
+
+
+class EnrolmentFinish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    token: Secret
+    name: Short
+    password: Secret
+    code: Short
+
+
+class Invite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    roles: Annotated[tuple[Short, ...], Meta(min_length=1, max_length=20)]
+
+
+class Invitation(msgspec.Struct, frozen=True):
+    """`url` carries the token in its fragment, which browsers do not send. Shown once."""
+
+    token: str
+    url: str
+
+
+class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: Short
+    password: Secret
+    code: Short
+
+
+class StepUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    code: Short
+
+
+class ClientCredentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """RFC 6749, section 4.4.2, as JSON or as a form."""
+
+    grant_type: Short
+    client_id: Short
+    client_secret: Secret
+    scope: Short = ""
+
+
+class NewService(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: Short
+    roles: Annotated[tuple[Short, ...], Meta(min_length=1, max_length=20)]
+
+
+class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    application_id: Short
+    label: Short
+    expires_in_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
+
+
+class KeyQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    application_id: Short | None = None
+
+
+# Enrolling and signing in: the request carries its own proof.
+
+
+def read_enrolment(services: Services, call: Call, conn: Connection) -> tuple[Enrolment, str]:
+    return services.identity.people.read_enrolment(call.body.token), "nobody"
+
+
+def finish_enrolment(services: Services, call: Call, conn: Connection) -> tuple[Person, str]:
+    given = call.body
+    people = services.identity.people
+    person = people.finish_enrolment(conn, given.token, given.name, given.password, given.code)
+    return person, f"person:{person.id}"
+
+
+def check_sign_in(services: Services, call: Call) -> VerifiedSignIn:
+    given, people = call.body, services.identity.people
+    try:
+        return people.check_sign_in(given.name, given.password, given.code)
+    except SignInRefused:
+        with services.records.write() as conn:
+            people.record_failure(conn, given.name)
+        raise
+
+
+def sign_in(services: Services, call: Call, conn: Connection) -> tuple[IssuedSession, str]:
+    issued = services.identity.people.open_session(conn, call.prepared)
+    return issued, f"person:{issued.session.person_id}"
+
+
+def check_client(services: Services, call: Call) -> tuple[Service, AccessToken]:
+    given = call.body
+    if given.grant_type != "client_credentials":
+        raise Invalid("grant_type: only client_credentials is offered")
+    return services.identity.services.grant_client_credentials(given.client_id, given.client_secret)
+
+
+def grant_token(services: Services, call: Call, conn: Connection) -> tuple[AccessToken, str]:
+    service, token = call.prepared
+    return token, f"service:{service.id}"
+
+
+# Sessions and tokens.
+
+
+def read_session(services: Services, call: Call) -> Session:
+    if call.session is None:
+        raise NotFound("this credential is no session of a person's")
+    return call.session
+
+
+def end_session(services: Services, call: Call, change: Change) -> None:
+    if call.session is not None:
+        services.identity.people.end_session(change.conn, call.session.id)
+    elif call.credential:
+        services.identity.services.revoke_token(change.conn, call.credential)
+
+
+def check_code(services: Services, call: Call) -> tuple[Session, VerifiedCode]:
+    if call.session is None:
+        raise Invalid("only a person's session has a second factor")
+    people = services.identity.people
+    try:
+        return call.session, people.check_code(call.session.person_id, call.body.code)
+    except SignInRefused:
+        with services.records.write() as conn:
+            people.record_failure(conn, call.session.name)
+        raise
+
+
+def step_up(services: Services, call: Call, change: Change) -> Session:
+    session: Session
+    session, code = call.prepared
+    services.identity.people.step_up(change.conn, session.id, code)
+    return msgspec.structs.replace(session, mfa_at_seconds=int(services.clock.now().timestamp()))
+
+
+# People.
+
+
+def list_persons(services: Services, call: Call) -> list[Person]:
+    return services.identity.people.persons()
+
+
+def invite(services: Services, call: Call, change: Change) -> Invitation:
+    token = services.identity.people.invite(change.conn, call.body.roles)
+    return Invitation(token, f"{services.public_url}/console/enrol#{token}")
+
+
+def disable_person(services: Services, call: Call, change: Change) -> None:
+    services.identity.people.disable_person(change.conn, call.path["id"])
+
+
+# Services.
+
+
+def list_services(services: Services, call: Call) -> list[Service]:
+    return services.identity.services.list()
+
+
+def create_service(services: Services, call: Call, change: Change) -> IssuedService:
+    return services.identity.services.create(change.conn, call.body.name, call.body.roles)
+
+
+def disable_service(services: Services, call: Call, change: Change) -> None:
+    services.identity.services.disable(change.conn, call.path["id"])
+
+
+# API keys.
+
+
+def list_keys(services: Services, call: Call) -> list[ApiKey]:
+    return services.identity.api_keys.list(call.query.application_id)
+
+
+def issue_key(services: Services, call: Call, change: Change) -> IssuedKey:
+    wanted = call.body
+    if services.inventory.application(wanted.application_id) is None:
+        raise NotFound(f"there is no application {wanted.application_id}: declare it first (vallum apply)")
+    now = int(services.clock.now().timestamp())
+    expires = None if wanted.expires_in_days is None else now + wanted.expires_in_days * _DAY_SECONDS
+    return services.identity.api_keys.issue(
+        change.conn, wanted.application_id, label=wanted.label, expires_at_seconds=expires
+    )
+
+
+def revoke_key(services: Services, call: Call, change: Change) -> None:
+    services.identity.api_keys.revoke(change.conn, call.path["id"])
+
+
+ROUTES = (
+    Route(
+        method="POST", path="/enrolments", name="read_enrolment", summary="What an enrolment link is for",
+        access="open", action="identity:enrolment:read", asset=system, perform=read_enrolment,
+        body=EnrolmentToken, answer=Enrolment,
+    ),
+    Route(
+        method="POST", path="/persons", name="finish_enrolment", summary="Become the person an enrolment link is for",
+        access="open", action="identity:enrolment:finish", asset=system, perform=finish_enrolment,
+        body=EnrolmentFinish, answer=Person, status=201,
+    ),
+    Route(
+        method="POST", path="/sessions", name="sign_in", summary="Sign in with name, password and code",
+        access="open", action="identity:session:create", asset=system, prepare=check_sign_in,
+        perform=sign_in, body=SignIn, answer=IssuedSession, status=201,
+    ),
+    Route(
+        method="POST", path="/tokens", name="grant_token", summary="An access token for client credentials",
+        access="open", action="identity:token:create", asset=system, prepare=check_client, perform=grant_token,
+        body=ClientCredentials, answer=AccessToken,
+    ),
+    Route(
+        method="GET", path="/sessions/current", name="read_session", summary="Who is signed in here",
+        access="read", action=Action.SESSION_READ, asset=system, perform=read_session, answer=Session,
+    ),
+    Route(
+        method="DELETE", path="/sessions/current", name="end_session", summary="Sign out, or revoke this access token",
+        access="change", action=Action.SESSION_END, asset=system, perform=end_session, status=204,
+    ),
+    Route(
+        method="POST", path="/sessions/current/step-up", name="step_up", summary="Prove the second factor afresh",
+        access="change", action=Action.SESSION_PROVE, asset=system, prepare=check_code, perform=step_up,
+        body=StepUp, answer=Session,
+    ),
+    Route(
+        method="GET", path="/persons", name="list_persons", summary="People and their roles",
+        access="read", action=Action.PERSON_READ, asset=system, perform=list_persons, answer=list[Person],
+    ),
+    Route(
+        method="POST", path="/invitations", name="invite", summary="A one-time enrolment link with these roles",
+        access="change", action=Action.PERSON_INVITE, asset=system, perform=invite,
+        body=Invite, answer=Invitation, status=201,
+        context=lambda path, body: {"roles": " ".join(body.roles)},
+    ),
+    Route(
+        method="DELETE", path="/persons/{id}", name="disable_person", summary="End somebody's access",
+        access="change", action=Action.PERSON_DISABLE, asset=named("Person", "id"), perform=disable_person, status=204,
+    ),
+    Route(
+        method="GET", path="/services", name="list_services", summary="Services and their roles",
+        access="read", action=Action.SERVICE_READ, asset=system, perform=list_services, answer=list[Service],
+    ),
+    Route(
+        method="POST", path="/services", name="create_service", summary="A service; its secret is shown once",
+        access="change", action=Action.SERVICE_CREATE, asset=system, perform=create_service,
+        body=NewService, answer=IssuedService, status=201,
+        context=lambda path, body: {"roles": " ".join(body.roles)},
+    ),
+    Route(
+        method="DELETE", path="/services/{id}", name="disable_service", summary="End a service's access",
+        access="change", action=Action.SERVICE_DISABLE, asset=named("Service", "id"), perform=disable_service,
+        status=204,
+    ),
+    Route(
+        method="GET", path="/keys", name="list_keys", summary="API keys, without their secrets",
+        access="read", action=Action.KEY_READ, asset=system, perform=list_keys, query=KeyQuery, answer=list[ApiKey],
+    ),
+    Route(
+        method="POST", path="/keys", name="issue_key", summary="A key for an application; its secret is shown once",
+        access="change", action=Action.KEY_ISSUE, asset=system, perform=issue_key,
+        body=NewKey, answer=IssuedKey, status=201,
+        context=lambda path, body: {"application": body.application_id[:128]},
+    ),
+    Route(
+        method="DELETE", path="/keys/{id}", name="revoke_key", summary="Revoke a key, everywhere within a second",
+        access="change", action=Action.KEY_REVOKE, asset=named("ApiKey", "id"), perform=revoke_key, status=204,
+    ),
+)  # fmt: skip

@@ -1,0 +1,114 @@
+"""Keysets and the vault's secrets."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from vallum.api.assets import system
+from vallum.api.control import Call, Services
+from vallum.api.routing import Route
+from vallum.kernel.actions import Action
+from vallum.kernel.errors import Invalid, NotFound
+from vallum.kernel.gate import Change
+from vallum.kernel.keys import KeysetRecord, Purpose, SecretRecord
+from vallum.kernel.values import TenantId
+
+__all__ = ["ROUTES"]
+
+
+class SecretValue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    value: Annotated[str, Meta(min_length=1, max_length=65_536)]
+
+    def __repr__(self) -> str:
+        return "SecretValue(…)"
+
+
+class Rotated(msgspec.Struct, frozen=True):
+    version: int
+
+
+class Counted(msgspec.Struct, frozen=True):
+    keys: int
+
+
+def list_keysets(services: Services, call: Call) -> list[KeysetRecord]:
+    with services.records.read() as conn:
+        return services.keyring.describe(conn)
+
+
+def rotate(services: Services, call: Call, change: Change) -> Rotated:
+    return Rotated(services.keyring.rotate(change.conn, TenantId(call.path["tenant"]), _purpose(call)))
+
+
+def rewrap(services: Services, call: Call, change: Change) -> Counted:
+    return Counted(services.keyring.rewrap(change.conn))
+
+
+def destroy(services: Services, call: Call, change: Change) -> Counted:
+    try:
+        version = int(call.path["version"])
+    except ValueError:
+        raise Invalid("the version of a key is a number") from None
+    return Counted(services.keyring.destroy(change.conn, TenantId(call.path["tenant"]), _purpose(call), version))
+
+
+def list_secrets(services: Services, call: Call) -> list[SecretRecord]:
+    return services.vault.list()
+
+
+def put_secret(services: Services, call: Call, change: Change) -> None:
+    services.vault.put(change.conn, call.path["name"], call.body.value.encode())
+
+
+def delete_secret(services: Services, call: Call, change: Change) -> None:
+    services.vault.delete(change.conn, call.path["name"])
+
+
+def _purpose(call: Call) -> Purpose:
+    try:
+        return Purpose(call.path["purpose"])
+    except ValueError:
+        raise NotFound(f"a keyset's purpose is one of {', '.join(Purpose)}") from None
+
+
+def _keyset(path: object, body: object) -> dict[str, str]:
+    return {name: str(value)[:128] for name, value in dict(path).items()}  # type: ignore[call-overload]
+
+
+ROUTES = (
+    Route(
+        method="GET", path="/keysets", name="list_keysets", summary="Keysets and the state of their versions",
+        access="read", action=Action.KEYSET_READ, asset=system, perform=list_keysets, answer=list[KeysetRecord],
+    ),
+    Route(
+        method="POST", path="/keysets/rewrap", name="rewrap_keysets", summary="Wrap all under the newest root key",
+        access="change", action=Action.KEYSET_ROTATE, asset=system, perform=rewrap, answer=Counted,
+    ),
+    Route(
+        method="POST", path="/keysets/{tenant}/{purpose}/versions", name="rotate_keyset",
+        summary="A fresh key version; older ones still open what they sealed",
+        access="change", action=Action.KEYSET_ROTATE, asset=system, perform=rotate, answer=Rotated, status=201,
+        context=_keyset,
+    ),
+    Route(
+        method="DELETE", path="/keysets/{tenant}/{purpose}/versions/{version}", name="destroy_key",
+        summary="Destroy a key version, and with it everything it sealed",
+        access="change", action=Action.KEYSET_DESTROY, asset=system, perform=destroy, answer=Counted,
+        context=_keyset,
+    ),
+    Route(
+        method="GET", path="/secrets", name="list_secrets", summary="Names in the vault, never values",
+        access="read", action=Action.SECRET_LIST, asset=system, perform=list_secrets, answer=list[SecretRecord],
+    ),
+    Route(
+        method="PUT", path="/secrets/{name...}", name="put_secret", summary="Keep a secret under a name",
+        access="change", action=Action.SECRET_PUT, asset=system, perform=put_secret, body=SecretValue, status=204,
+        context=lambda path, body: {"name": path["name"][:128]},
+    ),
+    Route(
+        method="DELETE", path="/secrets/{name...}", name="delete_secret", summary="Forget a secret",
+        access="change", action=Action.SECRET_DELETE, asset=system, perform=delete_secret, status=204,
+        context=lambda path, body: {"name": path["name"][:128]},
+    ),
+)  # fmt: skip

@@ -1,0 +1,17 @@
+"""Every route there is."""
+
+from collections.abc import Sequence
+
+from vallum.api.resources import configuration, identity, keys, ledger, policy, status
+from vallum.api.routing import Route
+
+__all__ = ["ROUTES"]
+
+ROUTES: Sequence[Route] = (
+    *status.ROUTES,
+    *identity.ROUTES,
+    *configuration.ROUTES,
+    *ledger.ROUTES,
+    *keys.ROUTES,
+    *policy.ROUTES,
+)
