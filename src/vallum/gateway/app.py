@@ -1,6 +1,6 @@
 """The gateway as an ASGI application: a dictionary of endpoints, and the pipeline behind each."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,6 +17,7 @@ from vallum.gateway.protocols import (
 )
 from vallum.gateway.refusals import Refused, refusal_of
 from vallum.gateway.release import Reply
+from vallum.gateway.telemetry import Telemetry
 from vallum.kernel.errors import VallumError
 
 __all__ = ["ENDPOINTS", "GatewayApp"]
@@ -33,9 +34,20 @@ ENDPOINTS: Mapping[str, WireProtocol] = {
 class GatewayApp:
     """Answers every path below `/v1`."""
 
-    def __init__(self, pipeline: Pipeline, models: ModelList) -> None:
+    def __init__(
+        self, pipeline: Pipeline, models: ModelList, telemetry: Telemetry,
+        closing: Sequence[Callable[[], Awaitable[None]]],
+    ) -> None:  # fmt: skip
+        """`closing` lets go of what the pipeline holds."""
         self._pipeline = pipeline
         self._models = models
+        self._closing = closing
+        self.telemetry = telemetry
+
+    async def close(self) -> None:
+        for close in self._closing:
+            await close()
+        self.telemetry.close()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]

@@ -37,6 +37,7 @@ class Action(StrEnum):
 
     ENTRY_READ = "ledger:entry:read"
     CONTENT_READ = "ledger:content:read"
+    CONTENT_EXPIRE = "ledger:content:expire"
     LEDGER_EXPORT = "ledger:export:create"
 
     KEYSET_READ = "keys:keyset:read"

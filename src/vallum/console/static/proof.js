@@ -66,6 +66,7 @@ async function check() {
   if (answer.status === 409) return show("pending", "the entry is durable and waits for the next checkpoint; reload in a moment");
   if (!answer.ok) return show("failed", "the proof could not be fetched");
   const proof = await answer.json();
+  document.getElementById("leaf").textContent = proof.leaf;
   const leaf = await leafHash(encoder.encode(proof.leaf));
   const root = await rootFromInclusion(leaf, proof.index, proof.size, proof.path.map(bytesOf));
   const [origin, size, head] = proof.checkpoint.split("\n");

@@ -165,6 +165,12 @@ class Ledger:
         self._extend(conn, frontier, [bytes(row.leaf) for row in waiting])
         return len(waiting)
 
+    def expired(self, conn: Connection) -> int:
+        """How many contents have outlived their retention."""
+        now = int(self._clock.now().timestamp())
+        late = select(func.count()).select_from(records.contents).where(records.contents.c.expires_at_seconds <= now)
+        return conn.execute(late).scalar_one()
+
     def shred_expired(self, conn: Connection) -> int:
         """Remove sealed contents whose retention passed; entries and proofs stay. How many were removed."""
         now = int(self._clock.now().timestamp())

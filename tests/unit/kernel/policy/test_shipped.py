@@ -44,6 +44,7 @@ policy:set:apply                    -          F          -            -        
 policy:decision:explain             A          A          -            -          -        A      -      A
 ledger:entry:read                   A          A          A            -          A        A      -      A
 ledger:content:read                 -          F          -            -          -        -      -      -
+ledger:content:expire               -          -          -            -          -        -      -      A
 ledger:export:create                A          A          -            -          -        A      -      A
 keys:keyset:read                    A          A          -            -          -        A      -      A
 keys:keyset:rotate                  A          A          -            -          -        -      -      A

@@ -1,0 +1,333 @@
+"""The composition root: settings in, a running platform out. The one place that knows every package.
+
+A platform is one process's share: the kernel, wired. The faces are built on it: `build_app` in each serving worker,
+`Background` in the one process that sequences, publishes and forgets what has expired.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, Literal
+
+from vallum.api import ApiApp, ControlPlane, Services
+from vallum.api.control import Call, Performed
+from vallum.api.routing import Route
+from vallum.inventory import EPOCH as INVENTORY_EPOCH
+from vallum.inventory import Inventory
+from vallum.kernel.actions import Action
+from vallum.kernel.clock import Clock, SystemClock
+from vallum.kernel.errors import Invalid, VallumError
+from vallum.kernel.gate import Gate
+from vallum.kernel.identity import EPOCH as IDENTITY_EPOCH
+from vallum.kernel.identity import Identity
+from vallum.kernel.keys import DEFAULT_TENANT, FileRoot, Keyring, Vault
+from vallum.kernel.keys import EPOCH as KEYS_EPOCH
+from vallum.kernel.ledger.ledger import Ledger
+from vallum.kernel.ledger.publisher import Publisher
+from vallum.kernel.ledger.sequencer import Sequencer
+from vallum.kernel.ledger.writer import LedgerWriter
+from vallum.kernel.policy import AssetFacts, Directory, PolicyEngine, PolicyStore
+from vallum.kernel.policy.store import EPOCH as POLICY_EPOCH
+from vallum.kernel.store.blobs import Blobs
+from vallum.kernel.store.epochs import EpochWatch
+from vallum.kernel.store.records import Records
+from vallum.kernel.store.schema import check_schema, migrate
+from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
+from vallum.settings import Settings
+
+__all__ = ["SYSTEM_SUBJECT", "Background", "Platform", "Role", "build_app", "load_app", "prepare"]
+
+_log = logging.getLogger("vallum")
+
+Role = Literal["all", "gateway", "control", "worker"]
+
+SYSTEM_SUBJECT = Subject(SubjectKind.SYSTEM, "vallum", TenantId(DEFAULT_TENANT), credential="root-key")
+"""Whoever holds the data folder's root key: local administration, and Vallum's own schedules."""
+
+_HOURLY = "17 * * * *"
+_KINDS_WITHOUT_ATTRIBUTES = ("System", "Ledger", "Entry", "Keyset", "Secret", "PolicySet", "Session")
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The kernel and the inventory of one process. `start` before use, `close` after."""
+
+    settings: Settings
+    clock: Clock
+    records: Records
+    keyring: Keyring
+    vault: Vault
+    ledger: Ledger
+    writer: LedgerWriter
+    identity: Identity
+    inventory: Inventory
+    policy: PolicyEngine
+    policy_store: PolicyStore
+    gate: Gate
+    control: ControlPlane
+    epochs: EpochWatch
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Platform":
+        """Raises Unavailable when the database does not answer or is of another release, Invalid for a bad root key."""
+        clock = SystemClock()
+        records = Records(settings.records_url, pool_size=settings.records.pool_size)
+        check_schema(records)
+        keyring = Keyring(records, FileRoot.open(_root_file(settings), _passphrase(settings)), clock)
+        vault = Vault(records, keyring, clock)
+        ledger = Ledger(keyring, clock, settings.ledger.origin)
+        writer = LedgerWriter(ledger, records)
+        identity = Identity.open(records, keyring, clock, issuer=settings.ledger.origin)
+        inventory = Inventory(records, clock)
+        policy_store = PolicyStore(clock)
+        with records.read() as conn:
+            policy_set = policy_store.load(conn)
+        policy = PolicyEngine(policy_set, _directory(identity, inventory), clock)
+        gate = Gate(policy, ledger, writer, records)
+        services = Services(
+            records, clock, identity, inventory, keyring, vault, ledger, writer, policy, policy_store, settings.url
+        )
+        control = ControlPlane(services, gate)
+        epochs = EpochWatch(records)
+        return cls(
+            settings, clock, records, keyring, vault, ledger, writer, identity, inventory, policy, policy_store, gate,
+            control, epochs,
+        )  # fmt: skip
+
+    def start(self) -> None:
+        self.inventory.refresh()
+        self.epochs.subscribe(INVENTORY_EPOCH, self.inventory.refresh)
+        self.epochs.subscribe(IDENTITY_EPOCH, self.identity.refresh)
+        self.epochs.subscribe(KEYS_EPOCH, self.keyring.refresh)
+        self.epochs.subscribe(KEYS_EPOCH, self.vault.refresh)
+        self.epochs.subscribe(POLICY_EPOCH, self._refresh_policy)
+        self.epochs.poll_once()
+        self.writer.start()
+        self.epochs.start()
+
+    def close(self) -> None:
+        """Flush the ledger and let go of the database."""
+        self.epochs.stop()
+        self.writer.close()
+        self.records.close()
+
+    def perform(self, route: Route, call: Call) -> Performed:
+        """A route of the control plane, by whoever holds the root key."""
+        performed = self.control.perform(route, replace(call, subject=SYSTEM_SUBJECT))
+        self.epochs.poll_once()  # what was changed is in force here at once
+        return performed
+
+    def _refresh_policy(self) -> None:
+        with self.records.read() as conn:
+            self.policy.replace(self.policy_store.load(conn))
+
+
+def prepare(settings: Settings) -> None:
+    """Make what a first run needs: the data folder, the root key, the schema. Changes nothing that is there."""
+    data = settings.data_path
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as e:
+        raise Invalid(f"the data folder {data} cannot be made: {e.strerror}") from e
+    records = Records(settings.records_url, pool_size=1)
+    try:
+        migrate(records)
+        root = _root_file(settings)
+        if not root.exists():
+            _refuse_to_replace_root(records, root)
+            FileRoot.create(root, _passphrase(settings))
+    finally:
+        records.close()
+
+
+class Background:
+    """What one process of all does beside serving: numbering, publishing, and forgetting what has expired."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        settings = platform.settings
+        self._sequencer = Sequencer(platform.ledger, platform.records)
+        blobs = Blobs.open(settings.blobs_url)
+        files = _LedgerFiles(blobs)
+        self._publisher = Publisher(platform.ledger, platform.records, files, settings.checkpoint_path)
+        self._stop = Event()
+        self._publishing = Thread(target=self._publish, name="ledger-publisher", daemon=True)
+        self._durable_work = Thread(target=self._work, name="durable-work", daemon=True)
+        self._durable: Any = None
+
+    def check(self) -> None:
+        """Raises LedgerRolledBack when the database is not a continuation of its published checkpoint."""
+        self._publisher.check()
+
+    def start(self) -> None:
+        if self._platform.records.dialect == "postgresql":  # on SQLite an entry has its number when it is durable
+            self._sequencer.start()
+        self._publishing.start()
+        self._durable_work.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._platform.records.dialect == "postgresql":
+            self._sequencer.stop()
+        self._publishing.join()
+        self._durable_work.join()
+        if self._durable is not None:
+            self._durable.stop()
+        self._publish_once()
+
+    def _publish(self) -> None:
+        while not self._stop.wait(self._platform.settings.ledger.publish_seconds):
+            self._publish_once()
+
+    def _publish_once(self) -> None:
+        try:
+            self._publisher.run_once()
+        except VallumError as e:
+            _log.error("the ledger was not published: %s", e)
+
+    def _work(self) -> None:
+        """Imports and opens the durable engine beside the start, which need not wait for it."""
+        from vallum.kernel.store.durable import Durable
+
+        try:
+            durable = Durable(self._platform.settings.records_url)
+            durable.schedule("retention", _HOURLY, partial(expire_contents, self._platform))
+            durable.start()
+        except VallumError as e:
+            _log.error("schedules do not run: %s", e)
+            return
+        self._durable = durable
+
+
+def expire_contents(platform: Platform) -> None:
+    """Remove sealed contents whose retention is over; the change is one entry. Nothing expired, no entry."""
+    with platform.records.read() as conn:
+        if not platform.ledger.expired(conn):
+            return
+    ledger = AssetRef("Ledger", "vallum")
+    with platform.gate.change(SYSTEM_SUBJECT, Action.CONTENT_EXPIRE, ledger, {}) as change:
+        platform.ledger.shred_expired(change.conn)
+
+
+def load_app(settings: Settings, role: Role) -> Any:
+    """For a spawned worker: picklable arguments in, an ASGI application out."""
+    logging.basicConfig(level=settings.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    return build_app(settings, role)
+
+
+def build_app(settings: Settings, role: Role) -> Any:
+    from vallum.asgi import VallumApp
+
+    return VallumApp(lambda: Platform.open(settings), role, _faces)
+
+
+def _faces(platform: Platform, role: Role) -> Any:
+    """The applications by path prefix; built on the event loop that will run them."""
+    from vallum.asgi import Faces
+
+    gateway = _gateway(platform) if role in ("all", "gateway") else None
+    if role not in ("all", "control"):
+        return Faces(gateway, None, None)
+    from vallum.console import ConsoleApp
+
+    api = ApiApp(platform.control)
+    console = ConsoleApp(platform.control, platform.settings.url)
+    return Faces(gateway, api, console)
+
+
+def _gateway(platform: Platform) -> Any:
+    import asyncio
+
+    from vallum.demo import demo_documents
+    from vallum.gateway.app import GatewayApp
+    from vallum.gateway.authentication import Authenticator
+    from vallum.gateway.guarding import Guarding
+    from vallum.gateway.limits import Limiter
+    from vallum.gateway.models import ModelList
+    from vallum.gateway.pipeline import Pipeline
+    from vallum.gateway.providers import ProviderPool
+    from vallum.gateway.telemetry import Telemetry, open_tracing
+    from vallum.kernel.store.counters import open_counters
+    from vallum.retrieval import PassageIndex
+
+    settings = platform.settings
+
+    async def reveal(name: str) -> str:
+        value = await asyncio.to_thread(platform.vault.reveal, name)
+        return value.decode()
+
+    pool = ProviderPool(platform.inventory, reveal, lambda: PassageIndex(demo_documents()))
+    platform.epochs.subscribe(KEYS_EPOCH, pool.forget)
+    authenticator = Authenticator(platform.identity.api_keys, platform.writer)
+    counters = open_counters(settings.counters.url or "memory:")
+    endpoint = settings.telemetry.otlp_endpoint
+    telemetry = Telemetry(open_tracing(endpoint) if endpoint else None)
+    pipeline = Pipeline(
+        authenticator=authenticator,
+        gate=platform.gate,
+        writer=platform.writer,
+        inventory=platform.inventory,
+        limiter=Limiter(counters, open_counters("memory:")),
+        guarding=Guarding(),
+        pool=pool,
+        telemetry=telemetry,
+        max_body_bytes=settings.gateway.max_body_bytes,
+        read_timeout_seconds=settings.gateway.read_timeout_seconds,
+        max_stream_chars=settings.gateway.max_stream_chars,
+    )
+    models = ModelList(authenticator, platform.gate, platform.writer, platform.inventory)
+    closing = (authenticator.close, pool.close, counters.close)
+    return GatewayApp(pipeline, models, telemetry, closing)
+
+
+def _directory(identity: Identity, inventory: Inventory) -> Directory:
+    plain = AssetFacts({"tenant": DEFAULT_TENANT})
+    return Directory(
+        {
+            **dict.fromkeys(("Application", "Model", "Provider"), inventory.facts),
+            **dict.fromkeys(("Person", "Service", "ApiKey"), identity.facts),
+            **{kind: lambda ref: plain for kind in _KINDS_WITHOUT_ATTRIBUTES},
+        }
+    )
+
+
+class _LedgerFiles:
+    """The part of the blob store that the published log lives in."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+
+    def put(self, key: str, data: bytes) -> None:
+        self._blobs.put(f"ledger/{key}", data)
+
+    def get(self, key: str) -> bytes:
+        return self._blobs.get(f"ledger/{key}")
+
+
+def _root_file(settings: Settings) -> Path:
+    return settings.data_path / "root.key"
+
+
+def _passphrase(settings: Settings) -> bytes | None:
+    if not settings.keys.passphrase_file:
+        return None
+    try:
+        with Path(settings.keys.passphrase_file).open("rb") as opened:
+            passphrase = opened.readline().rstrip(b"\r\n")
+    except OSError as e:
+        raise Invalid(f"keys.passphrase_file cannot be read: {e.strerror}") from e
+    if not passphrase:
+        raise Invalid("keys.passphrase_file: its first line is empty")
+    return passphrase
+
+
+def _refuse_to_replace_root(records: Records, root: Path) -> None:
+    """A fresh root key beside a database whose keys an old one wrapped would open nothing, for good."""
+    from sqlalchemy import text
+
+    with records.read() as conn:
+        wrapped = conn.execute(text("SELECT count(*) FROM keyset_versions WHERE wrapped IS NOT NULL")).scalar_one()
+    if wrapped:
+        raise Invalid(f"the database holds keys that another root key wrapped: put that file back at {root}")

@@ -1,0 +1,288 @@
+"""The console's rooms as an ASGI application."""
+
+import asyncio
+import io
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import segno
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from vallum.api import ROUTES, Call, ControlPlane
+from vallum.api.problems import problem_of
+from vallum.api.routing import Route as ApiRoute
+from vallum.console.visitor import Forbidden, Visitor, read_form, visit
+from vallum.kernel.errors import NotFound, Unauthenticated, VallumError
+
+__all__ = ["ConsoleApp"]
+
+_FOLDER = Path(__file__).parent
+_PAGE_ENTRIES = 50
+_ROOMS = (
+    ("/console/traffic", "Traffic"),
+    ("/console/applications", "Applications"),
+    ("/console/keys", "Keys"),
+    ("/console/ledger", "Ledger"),
+)
+_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+
+Handler = Callable[[Request, Visitor], Awaitable[Response]]
+
+
+class ConsoleApp:
+    def __init__(self, control: ControlPlane, url: str) -> None:
+        """`url` is what people type; its scheme says whether the session's cookie is bound to TLS."""
+        self._control = control
+        self._url = url
+        self._routes = {route.name: route for route in ROUTES}
+        self._templates = Environment(
+            loader=PackageLoader("vallum.console"), autoescape=select_autoescape(), undefined=StrictUndefined
+        )
+        self._templates.globals["rooms"] = _ROOMS
+        self._app = Starlette(routes=self._pages())
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                given = {name.lower() for name, _ in message["headers"]}
+                more = {k: v for k, v in _HEADERS.items() if k.encode() not in given}
+                if self._url.startswith("https"):
+                    more["strict-transport-security"] = "max-age=31536000"
+                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in more.items())]
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+    def _pages(self) -> list[Any]:
+        page = self._page
+        return [
+            Route("/console", page(self._home)),
+            Route("/console/sign-in", page(self._sign_in_form, signed_in=False)),
+            Route("/console/sign-in", page(self._sign_in, signed_in=False), methods=["POST"]),
+            Route("/console/sign-out", page(self._sign_out), methods=["POST"]),
+            Route("/console/enrol", page(self._enrol_form, signed_in=False)),
+            Route("/console/enrol", page(self._enrol, signed_in=False), methods=["POST"]),
+            Route("/console/enrol/finish", page(self._enrol_finish, signed_in=False), methods=["POST"]),
+            Route("/console/traffic", page(self._traffic)),
+            Route("/console/traffic/rows", page(self._rows)),
+            Route("/console/entries/{id}", page(self._entry)),
+            Route("/console/entries/{id}/proof", page(self._proof)),
+            Route("/console/applications", page(self._applications)),
+            Route("/console/keys", page(self._keys)),
+            Route("/console/keys", page(self._issue_key), methods=["POST"]),
+            Route("/console/keys/{id}/revoke", page(self._revoke_key), methods=["POST"]),
+            Route("/console/ledger", page(self._ledger)),
+            Mount("/console/static", StaticFiles(directory=_FOLDER / "static")),
+        ]
+
+    def _page(self, handler: Handler, *, signed_in: bool = True) -> Callable[[Request], Awaitable[Response]]:
+        """Who is there, whether the request is theirs, and what to show when it fails."""
+
+        async def endpoint(request: Request) -> Response:
+            visitor = Visitor.stranger()
+            try:
+                visitor = await asyncio.to_thread(visit, self._control, request, self._url)
+                if signed_in and visitor.session is None:
+                    return RedirectResponse("/console/sign-in", 303)
+                return await handler(request, visitor)
+            except Unauthenticated as e:
+                if signed_in:
+                    return RedirectResponse("/console/sign-in", 303)
+                return self._failed(visitor, e)
+            except (VallumError, Forbidden) as e:
+                return self._failed(visitor, e)
+
+        return endpoint
+
+    # Signing in.
+
+    async def _home(self, request: Request, visitor: Visitor) -> Response:
+        return RedirectResponse("/console/traffic", 303)
+
+    async def _sign_in_form(self, request: Request, visitor: Visitor) -> Response:
+        return self._render("sign_in.html", visitor, name="")
+
+    async def _sign_in(self, request: Request, visitor: Visitor) -> Response:
+        form = await read_form(request, visitor)
+        fields = {name: form.get(name, "") for name in ("name", "password", "code")}
+        try:
+            issued = await self._perform("sign_in", visitor, body=fields)
+        except VallumError as e:
+            return self._render("sign_in.html", visitor, status=401, name=fields["name"], notice=str(e), failed=True)
+        answer = RedirectResponse("/console/traffic", 303)
+        visitor.keep(answer, issued.secret)
+        return answer
+
+    async def _sign_out(self, request: Request, visitor: Visitor) -> Response:
+        await read_form(request, visitor)
+        await self._perform("end_session", visitor)
+        answer = RedirectResponse("/console/sign-in", 303)
+        visitor.forget(answer)
+        return answer
+
+    async def _enrol_form(self, request: Request, visitor: Visitor) -> Response:
+        return self._render("enrol.html", visitor, enrolment=None)
+
+    async def _enrol(self, request: Request, visitor: Visitor) -> Response:
+        token = (await read_form(request, visitor)).get("token", "").strip()
+        try:
+            return await self._enrolment(visitor, token)
+        except VallumError as e:
+            return self._render("enrol.html", visitor, status=400, enrolment=None, notice=str(e), failed=True)
+
+    async def _enrol_finish(self, request: Request, visitor: Visitor) -> Response:
+        form = await read_form(request, visitor)
+        fields = {name: form.get(name, "") for name in ("token", "name", "password", "code")}
+        try:
+            await self._perform("finish_enrolment", visitor, body=fields)
+        except NotFound as e:
+            return self._render("enrol.html", visitor, status=400, enrolment=None, notice=str(e), failed=True)
+        except VallumError as e:
+            return await self._enrolment(visitor, fields["token"], name=fields["name"], notice=str(e), failed=True)
+        notice = "You are enrolled. Sign in with the next code that your authenticator shows."
+        return self._render("sign_in.html", visitor, name=fields["name"], notice=notice)
+
+    async def _enrolment(self, visitor: Visitor, token: str, **values: Any) -> Response:
+        enrolment = await self._perform("read_enrolment", visitor, body={"token": token})
+        status = 400 if values.get("failed") else 200
+        qr = Markup(_qr(enrolment.totp_uri))  # noqa: S704  made here, of our own digits
+        shown: dict[str, Any] = {"name": "", **values}
+        return self._render("enrol.html", visitor, status=status, enrolment=enrolment, token=token, qr=qr, **shown)
+
+    # Traffic and entries.
+
+    async def _traffic(self, request: Request, visitor: Visitor) -> Response:
+        before = request.query_params.get("before", "")
+        page = await self._entries(visitor, before)
+        return self._render("traffic.html", visitor, entries=page.entries, older=page.next, live=not before)
+
+    async def _rows(self, request: Request, visitor: Visitor) -> Response:
+        page = await self._entries(visitor, "")
+        return self._render("rows.html", visitor, entries=page.entries)
+
+    async def _entries(self, visitor: Visitor, before: str) -> Any:
+        query: dict[str, Any] = {"limit": _PAGE_ENTRIES}
+        if before.isdecimal() and len(before) < 19:
+            query["before"] = int(before)
+        return await self._perform("list_entries", visitor, query=query)
+
+    async def _entry(self, request: Request, visitor: Visitor) -> Response:
+        path = {"id": request.path_params["id"]}
+        entry = await self._perform("read_entry", visitor, path=path)
+        return self._render("entry.html", visitor, entry=entry)
+
+    async def _proof(self, request: Request, visitor: Visitor) -> Response:
+        try:
+            proof = await self._perform("prove_entry", visitor, path={"id": request.path_params["id"]})
+        except VallumError as e:
+            problem = problem_of(e)
+            return JSONResponse(msgspec.to_builtins(problem), problem.status)
+        return JSONResponse(msgspec.to_builtins(proof))
+
+    async def _ledger(self, request: Request, visitor: Visitor) -> Response:
+        return self._render("ledger.html", visitor, status_=await self._perform("read_ledger", visitor))
+
+    # Applications and keys.
+
+    async def _applications(self, request: Request, visitor: Visitor) -> Response:
+        found = await self._perform("list_applications", visitor)
+        return self._render("applications.html", visitor, applications=found, modes=_modes)
+
+    async def _keys(self, request: Request, visitor: Visitor) -> Response:
+        return await self._show_keys(visitor)
+
+    async def _issue_key(self, request: Request, visitor: Visitor) -> Response:
+        form = await read_form(request, visitor)
+        body = {"application_id": form.get("application", ""), "label": form.get("label", "")}
+        try:
+            issued = await self._perform("issue_key", visitor, body=body)
+        except VallumError as e:
+            return await self._show_keys(visitor, status=problem_of(e).status, notice=str(e), failed=True)
+        return await self._show_keys(visitor, issued=issued)
+
+    async def _revoke_key(self, request: Request, visitor: Visitor) -> Response:
+        await read_form(request, visitor)
+        await self._perform("revoke_key", visitor, path={"id": request.path_params["id"]})
+        return RedirectResponse("/console/keys", 303)
+
+    async def _show_keys(self, visitor: Visitor, **values: Any) -> Response:
+        keys = await self._perform("list_keys", visitor, query={})
+        applications = await self._perform("list_applications", visitor)
+        shown: dict[str, Any] = {"issued": None, **values}
+        return self._render("keys.html", visitor, keys=keys, applications=applications, **shown)
+
+    # What every room shares.
+
+    async def _perform(
+        self, name: str, visitor: Visitor, *, path: Mapping[str, str] | None = None, query: Any = None, body: Any = None
+    ) -> Any:
+        """One route of the API, as this visitor."""
+        route = self._routes[name]
+        call = Call(
+            path=path or {},
+            query=_converted(query, route.query, route),
+            body=_converted(body, route.body, route),
+            subject=visitor.subject,
+            session=visitor.session,
+            credential=visitor.credential,
+        )
+        performed = await asyncio.to_thread(self._control.perform, route, call)
+        return performed.value
+
+    def _render(self, template: str, visitor: Visitor, *, status: int = 200, **values: Any) -> Response:
+        shown: dict[str, Any] = {"notice": "", "failed": False, "here": visitor.path, **values}
+        html = self._templates.get_template(template).render(
+            session=visitor.session, csrf=lambda: Markup(visitor.csrf_field()), **shown  # noqa: S704  hex digits
+        )  # fmt: skip
+        return HTMLResponse(html, status)
+
+    def _failed(self, visitor: Visitor, error: Exception) -> Response:
+        problem = problem_of(error) if isinstance(error, VallumError) else None
+        status = problem.status if problem is not None else 403
+        step_up = problem is not None and "step_up" in problem.obligations
+        notice = str(error) + (" Sign out and in again to give a fresh code." if step_up else "")
+        entry = problem.entry if problem is not None else None
+        return self._render("failed.html", visitor, status=status, notice=notice, failed=True, entry_id=entry)
+
+
+def _converted(given: Any, wanted: Any, route: ApiRoute) -> Any:
+    from vallum.kernel.errors import Invalid
+
+    if wanted is None:
+        return None
+    try:
+        return msgspec.convert(given, wanted)
+    except msgspec.ValidationError as e:
+        raise Invalid(f"{route.name}: {e}") from None
+
+
+def _qr(uri: str) -> str:
+    out = io.BytesIO()
+    segno.make(uri, error="m").save(
+        out, kind="svg", xmldecl=False, svgns=False, scale=4, border=2, light="#fff", title="TOTP"
+    )
+    return out.getvalue().decode()
+
+
+def _modes(settings: Any) -> str:
+    return ", ".join(f"{n} {getattr(settings, n)}" for n in ("secrets", "pii", "unicode", "size", "deny"))

@@ -1,0 +1,49 @@
+"""Bringing the database's schema up to this release, and refusing one that is not.
+
+Migrations only go forward: going back is restoring a backup, since the ledger cannot be unwritten.
+"""
+
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from vallum.kernel.errors import Unavailable
+from vallum.kernel.store.records import Records
+
+__all__ = ["SchemaBehind", "check_schema", "migrate"]
+
+_FOLDER = Path(__file__).parent / "migrations"
+_LOCK = 0x76616C6D6967  # PostgreSQL advisory lock: one migration at a time
+HEAD = "0001_foundation"
+
+
+class SchemaBehind(Unavailable):
+    """The database is of another release."""
+
+    code = "schema_behind"
+
+
+def migrate(records: Records) -> None:
+    """Apply what is missing, whole or not at all. Safe to call from several processes at once."""
+    from alembic import command
+    from alembic.config import Config
+
+    with records.write() as conn:
+        if conn.dialect.name == "postgresql":
+            conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        config = Config()
+        config.set_main_option("script_location", str(_FOLDER))
+        config.attributes["connection"] = conn
+        command.upgrade(config, "head")
+
+
+def check_schema(records: Records) -> None:
+    """Raises SchemaBehind unless the database is exactly of this release."""
+    try:
+        with records.read() as conn:
+            found = conn.execute(text("SELECT version_num FROM schema_version")).scalar_one_or_none()
+    except SQLAlchemyError:  # no such table
+        found = None
+    if found != HEAD:
+        raise SchemaBehind(f"the database is at {found or 'no version'}, this release needs {HEAD}: run vallum migrate")
