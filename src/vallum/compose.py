@@ -5,6 +5,8 @@ A platform is one process's share: the kernel, wired. The faces are built on it:
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +39,7 @@ from vallum.kernel.store.schema import check_schema, migrate
 from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
 from vallum.settings import Settings
 
-__all__ = ["SYSTEM_SUBJECT", "Background", "Platform", "Role", "build_app", "load_app", "prepare"]
+__all__ = ["SYSTEM_SUBJECT", "Background", "Platform", "Role", "build_app", "load_app", "open_ledger", "prepare"]
 
 _log = logging.getLogger("vallum")
 
@@ -331,3 +333,16 @@ def _refuse_to_replace_root(records: Records, root: Path) -> None:
         wrapped = conn.execute(text("SELECT count(*) FROM keyset_versions WHERE wrapped IS NOT NULL")).scalar_one()
     if wrapped:
         raise Invalid(f"the database holds keys that another root key wrapped: put that file back at {root}")
+
+
+@contextmanager
+def open_ledger(settings: Settings) -> Iterator[tuple[Records, Ledger, Keyring]]:
+    """The ledger alone, for verifying it: no gate, no writer, nothing that could write an entry."""
+    records = Records(settings.records_url, pool_size=1)
+    try:
+        check_schema(records)
+        clock = SystemClock()
+        keyring = Keyring(records, FileRoot.open(_root_file(settings), _passphrase(settings)), clock)
+        yield records, Ledger(keyring, clock, settings.ledger.origin), keyring
+    finally:
+        records.close()

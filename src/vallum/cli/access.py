@@ -1,0 +1,211 @@
+"""`vallum login` and its kin; API keys, people and services."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vallum.cli.options import AsJson, Config, Data, Url
+from vallum.cli.output import print_json, print_record, print_table, read_secret_line, say
+from vallum.cli.registry import command, group
+from vallum.cli.transport import credentials_file, load_credentials, opened, save_credentials
+
+__all__ = ["add_to"]
+
+api_keys = group("API keys: what an application's SDK presents.")
+people = group("People, who sign in with a password and a code.")
+services = group("Services, which ask for access tokens with client credentials.")
+
+
+def add_to(app: typer.Typer) -> None:
+    example = "vallum login --url https://127.0.0.1:8443 --ca-file vallum-data/tls/ca.pem --name alice"
+    command(app, "login", performs=("sign_in",), example=example)(login)
+    command(app, "logout", performs=("end_session",), example="vallum logout")(logout)
+    command(app, "step-up", performs=("step_up",), example="vallum step-up")(step_up)
+    command(app, "status", performs=("read_status",), example="vallum status")(status)
+    app.add_typer(api_keys, name="keys")
+    app.add_typer(people, name="people")
+    app.add_typer(services, name="services")
+
+
+def login(
+    url: Annotated[str, typer.Option("--url", help="The server.")],
+    name: Annotated[str, typer.Option("--name", help="Your sign-in name.")],
+    ca_file: Annotated[Path | None, typer.Option("--ca-file", help="The server's CA, where it made its own.")] = None,
+) -> None:
+    """Sign in. The password and the code are asked for; through a pipe, they are its first and second line."""
+    from vallum.client import Client
+
+    password = read_secret_line("Password: ")
+    code = read_secret_line("Code: ")
+    with Client(url, ca_file=ca_file) as client:
+        issued = client.sign_in(name, password, code)
+    file = save_credentials(url, issued["secret"], ca_file)
+    say(f"signed in as {issued['session']['name']}; the session is kept in {file}")
+
+
+def logout() -> None:
+    """Sign out, here and on the server."""
+    if load_credentials() is None:
+        say("nobody is signed in")
+        return
+    try:
+        with opened(None, None) as transport:
+            transport.perform("end_session")
+    finally:
+        credentials_file().unlink(missing_ok=True)
+    say("signed out")
+
+
+def step_up() -> None:
+    """Prove your second factor afresh, for what asks for it."""
+    code = read_secret_line("Code: ")
+    with opened(None, None) as transport:
+        transport.perform("step_up", body={"code": code})
+    say("your second factor is fresh for some minutes")
+
+
+def status(data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False) -> None:
+    """Show the platform's state at a glance."""
+    with opened(data, url, config) as transport:
+        found = transport.perform("read_status")
+    print_json(found) if as_json else print_record(found)
+
+
+# API keys.
+
+
+@command(
+    api_keys, "issue", performs=("issue_key",),
+    example="vallum keys issue handbook-assistant --label laptop --data vallum-data",
+)  # fmt: skip
+def issue_key(
+    application: Annotated[str, typer.Argument(help="The application's name.")],
+    label: Annotated[str, typer.Option("--label", help="What will tell this key from others.")],
+    days: Annotated[int | None, typer.Option("--days", help="Days until it expires; never, without.")] = None,
+    data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Issue a key. The secret is printed this once, alone on standard output."""
+    with opened(data, url, config) as transport:
+        body = {"application_id": application, "label": label, "expires_in_days": days}
+        issued = transport.perform("issue_key", body=body)
+    if as_json:
+        print_json(issued)
+        return
+    print(issued["secret"])
+    say(f"issued {issued['key']['id']} for {application}; keep the secret, it is not shown again")
+
+
+@command(api_keys, "list", performs=("list_keys",), example="vallum keys list --data vallum-data")
+def list_keys(
+    application: Annotated[str | None, typer.Option("--application", help="Only this application's.")] = None,
+    data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """List keys, without their secrets."""
+    with opened(data, url, config) as transport:
+        query = {} if application is None else {"application_id": application}
+        found = transport.perform("list_keys", query=query)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (k["id"], k["application_id"], k["label"], "…" + k["last4"], k["created_at"],
+         "revoked" if k["revoked_at"] else "active")
+        for k in found
+    ]  # fmt: skip
+    print_table(("ID", "APPLICATION", "LABEL", "ENDS IN", "ISSUED", "STATE"), rows)
+
+
+@command(api_keys, "revoke", performs=("revoke_key",), example="vallum keys revoke key_01J… --data vallum-data")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(help="The key's id.")],
+    data: Data = None, url: Url = None, config: Config = None,
+) -> None:  # fmt: skip
+    """Revoke a key; every worker refuses it within a second."""
+    with opened(data, url, config) as transport:
+        transport.perform("revoke_key", path={"id": key_id})
+    say(f"revoked {key_id}")
+
+
+# People.
+
+
+@command(people, "list", performs=("list_persons",), example="vallum people list --data vallum-data")
+def list_people(data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False) -> None:
+    """List people and their roles."""
+    with opened(data, url, config) as transport:
+        found = transport.perform("list_persons")
+    if as_json:
+        print_json(found)
+        return
+    rows = [(p["id"], p["name"], " ".join(p["roles"]), "disabled" if p["disabled_at"] else "active") for p in found]
+    print_table(("ID", "NAME", "ROLES", "STATE"), rows)
+
+
+@command(people, "invite", performs=("invite",), example="vallum people invite --role auditor --data vallum-data")
+def invite(
+    roles: Annotated[list[str], typer.Option("--role", help="A role; may be given several times.")],
+    data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Make a one-time enrolment link."""
+    with opened(data, url, config) as transport:
+        invitation = transport.perform("invite", body={"roles": roles})
+    print_json(invitation) if as_json else print(invitation["url"])
+
+
+@command(people, "disable", performs=("disable_person",), example="vallum people disable per_01J… --data vallum-data")
+def disable_person(
+    person_id: Annotated[str, typer.Argument(help="The person's id.")],
+    data: Data = None, url: Url = None, config: Config = None,
+) -> None:  # fmt: skip
+    """End somebody's access and every session of theirs."""
+    with opened(data, url, config) as transport:
+        transport.perform("disable_person", path={"id": person_id})
+    say(f"disabled {person_id}")
+
+
+# Services.
+
+
+@command(services, "list", performs=("list_services",), example="vallum services list --data vallum-data")
+def list_services(data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False) -> None:
+    """List services and their roles."""
+    with opened(data, url, config) as transport:
+        found = transport.perform("list_services")
+    if as_json:
+        print_json(found)
+        return
+    rows = [(s["id"], s["name"], " ".join(s["roles"]), "disabled" if s["disabled_at"] else "active") for s in found]
+    print_table(("ID", "NAME", "ROLES", "STATE"), rows)
+
+
+@command(
+    services, "create", performs=("create_service",),
+    example="vallum services create nightly-report --role auditor --data vallum-data",
+)  # fmt: skip
+def create_service(
+    name: Annotated[str, typer.Argument(help="A name for it.")],
+    roles: Annotated[list[str], typer.Option("--role", help="A role; may be given several times.")],
+    data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Create a service. Its client secret is printed this once."""
+    with opened(data, url, config) as transport:
+        issued = transport.perform("create_service", body={"name": name, "roles": roles})
+    if as_json:
+        print_json(issued)
+        return
+    print_record({"client_id": issued["service"]["id"], "client_secret": issued["client_secret"]})
+    say("keep the secret, it is not shown again")
+
+
+@command(
+    services, "disable", performs=("disable_service",), example="vallum services disable svc_01J… --data vallum-data"
+)
+def disable_service(
+    service_id: Annotated[str, typer.Argument(help="The service's id.")],
+    data: Data = None, url: Url = None, config: Config = None,
+) -> None:  # fmt: skip
+    """End a service's access; its tokens end with it."""
+    with opened(data, url, config) as transport:
+        transport.perform("disable_service", path={"id": service_id})
+    say(f"disabled {service_id}")

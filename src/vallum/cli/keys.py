@@ -1,0 +1,101 @@
+"""`vallum secrets` (the vault) and `vallum keysets`."""
+
+from typing import Annotated
+
+import typer
+
+from vallum.cli.options import AsJson, Config, Data, Url
+from vallum.cli.output import print_json, print_table, read_secret_line, say
+from vallum.cli.registry import command, group
+from vallum.cli.transport import opened
+
+__all__ = ["keysets", "secrets"]
+
+secrets = group("The vault: providers' keys, by name.")
+keysets = group("Keysets: the keys that seal contents, fields and secrets.")
+
+Name = Annotated[str, typer.Argument(help="The secret's name.")]
+Tenant = Annotated[str, typer.Option("--tenant", help="Whose keyset.")]
+Purpose = Annotated[str, typer.Argument(help="content, fields, artifacts, signing, secrets …")]
+
+
+@command(secrets, "put", performs=("put_secret",), example="vallum secrets put openai --data vallum-data < key.txt")
+def put_secret(name: Name, data: Data = None, url: Url = None, config: Config = None) -> None:
+    """Keep a secret: asked for on a terminal, else the first line of standard input. Never an argument."""
+    value = read_secret_line("Value: ")
+    with opened(data, url, config) as transport:
+        transport.perform("put_secret", path={"name": name}, body={"value": value})
+    say(f"the vault holds {name}")
+
+
+@command(secrets, "list", performs=("list_secrets",), example="vallum secrets list --data vallum-data")
+def list_secrets(data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False) -> None:
+    """List names and times, never values."""
+    with opened(data, url, config) as transport:
+        found = transport.perform("list_secrets")
+    if as_json:
+        print_json(found)
+        return
+    print_table(("NAME", "CREATED", "UPDATED"), [(s["name"], s["created_at"], s["updated_at"]) for s in found])
+
+
+@command(secrets, "delete", performs=("delete_secret",), example="vallum secrets delete openai --data vallum-data")
+def delete_secret(name: Name, data: Data = None, url: Url = None, config: Config = None) -> None:
+    """Forget a secret."""
+    with opened(data, url, config) as transport:
+        transport.perform("delete_secret", path={"name": name})
+    say(f"the vault forgot {name}")
+
+
+@command(keysets, "list", performs=("list_keysets",), example="vallum keysets list --data vallum-data")
+def list_keysets(data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False) -> None:
+    """List keysets and the state of their versions."""
+    with opened(data, url, config) as transport:
+        found = transport.perform("list_keysets")
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (k["tenant"], k["purpose"], v["version"], v["state"], v["root"], v["created_at"])
+        for k in found
+        for v in k["versions"]
+    ]
+    print_table(("TENANT", "PURPOSE", "VERSION", "STATE", "ROOT", "CREATED"), rows)
+
+
+@command(keysets, "rotate", performs=("rotate_keyset",), example="vallum keysets rotate content --data vallum-data")
+def rotate(
+    purpose: Purpose, tenant: Tenant = "default", data: Data = None, url: Url = None, config: Config = None
+) -> None:
+    """Seal with a fresh key from now on; older versions still open what they sealed."""
+    with opened(data, url, config) as transport:
+        made = transport.perform("rotate_keyset", path={"tenant": tenant, "purpose": purpose})
+    say(f"{tenant}/{purpose} seals with version {made['version']}")
+
+
+@command(keysets, "rewrap", performs=("rewrap_keysets",), example="vallum keysets rewrap --data vallum-data")
+def rewrap(data: Data = None, url: Url = None, config: Config = None) -> None:
+    """Wrap every key under the newest root key."""
+    with opened(data, url, config) as transport:
+        done = transport.perform("rewrap_keysets")
+    say(f"wrapped {done['keys']} keys anew")
+
+
+@command(
+    keysets, "destroy", performs=("destroy_key",),
+    example="vallum keysets destroy content --version 1 --yes --data vallum-data",
+)  # fmt: skip
+def destroy(
+    purpose: Purpose,
+    version: Annotated[int, typer.Option("--version", help="Which version.")],
+    tenant: Tenant = "default",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data: Data = None, url: Url = None, config: Config = None,
+) -> None:  # fmt: skip
+    """Destroy a key version, and with it everything it sealed, for good."""
+    if not yes:
+        typer.confirm(f"Everything that {tenant}/{purpose} version {version} sealed will be lost. Go on?", abort=True)
+    path = {"tenant": tenant, "purpose": purpose, "version": str(version)}
+    with opened(data, url, config) as transport:
+        done = transport.perform("destroy_key", path=path)
+    say(f"destroyed {done['keys']} key")

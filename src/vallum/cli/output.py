@@ -1,0 +1,44 @@
+"""What commands print: data on standard output, talk on standard error."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+__all__ = ["print_json", "print_record", "print_table", "read_secret_line", "say"]
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console = Console(markup=False, highlight=False, width=240)  # a pipe has no width to fit into
+    console.print(table)
+
+
+def print_record(fields: dict[str, Any]) -> None:
+    width = max(map(len, fields), default=0)
+    for name, value in fields.items():
+        print(f"{name:<{width}}  {value}")
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def read_secret_line(prompt: str) -> str:
+    """From the terminal without echo, or the first line of standard input when that is a pipe."""
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        return getpass(prompt)
+    return sys.stdin.readline().rstrip("\r\n")

@@ -1,0 +1,128 @@
+"""How a command reaches the control plane: over HTTP as who is signed in, or in process with the root key.
+
+Both perform the same routes through the same gate; heavy imports wait until one is opened.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from vallum.kernel.errors import Invalid, Unauthenticated
+
+__all__ = ["Transport", "credentials_file", "load_credentials", "local_settings", "opened", "save_credentials"]
+
+
+class Transport(Protocol):
+    def perform(self, name: str, *, path: Mapping[str, str] | None = None, query: Any = None, body: Any = None) -> Any:
+        """A route's answer as plain dictionaries and lists; for a download, an iterator of bytes."""
+        ...
+
+
+@contextmanager
+def opened(data: Path | None, url: str | None, config: Path | None = None) -> Iterator[Transport]:
+    """With `data` (or a settings file) the folder itself, else the server signed in to. Raises Invalid, Unavailable."""
+    if data is not None or config is not None:
+        if url is not None:
+            raise Invalid("--data and --url: give one of them")
+        from vallum.compose import Platform
+
+        platform = Platform.open(local_settings(data, config))
+        platform.start()
+        try:
+            yield _Local(platform)
+        finally:
+            platform.close()
+        return
+    from vallum.client import Client
+
+    kept = load_credentials()
+    if kept is None or (url is not None and url.rstrip("/") != kept["url"]):
+        raise Unauthenticated("sign in first: vallum login --url URL; or administer a folder with --data DIR")
+    with Client(kept["url"], credential=kept["credential"], ca_file=kept.get("ca_file")) as client:
+        yield _Remote(client)
+
+
+def local_settings(data: Path | None, config: Path | None, overrides: Mapping[str, object] | None = None) -> Any:
+    """Settings from the file, the environment and the command line. Raises InvalidSettings."""
+    from vallum.settings import load_settings
+
+    given: dict[str, object] = {**(overrides or {})}
+    if data is not None:
+        given["data"] = str(data)
+    return load_settings(config, os.environ, given)
+
+
+def credentials_file() -> Path:
+    return Path(os.environ.get("VALLUM_CREDENTIALS", "~/.config/vallum/credentials.json")).expanduser()
+
+
+def load_credentials() -> dict[str, Any] | None:
+    file = credentials_file()
+    try:
+        kept = json.loads(file.read_text())
+        return kept if isinstance(kept, dict) and {"url", "credential"} <= kept.keys() else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as e:
+        raise Invalid(f"{file} cannot be read: remove it and sign in again") from e
+
+
+def save_credentials(url: str, credential: str, ca_file: Path | None) -> Path:
+    """Readable by this user alone, from its first byte."""
+    file = credentials_file()
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = file.with_name(file.name + ".new")
+    fresh.unlink(missing_ok=True)
+    kept = {"url": url.rstrip("/"), "credential": credential, "ca_file": str(ca_file.resolve()) if ca_file else None}
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        json.dump(kept, out)
+    fresh.replace(file)
+    return file
+
+
+class _Local:
+    def __init__(self, platform: Any) -> None:
+        from vallum.api import ROUTES
+
+        self._platform = platform
+        self._routes = {route.name: route for route in ROUTES}
+
+    def perform(self, name: str, *, path: Mapping[str, str] | None = None, query: Any = None, body: Any = None) -> Any:
+        import msgspec
+
+        from vallum.api import Call, Download
+
+        route = self._routes[name]
+        try:
+            call = Call(
+                path=path or {},
+                query=msgspec.convert(query or {}, route.query, strict=False) if route.query else None,
+                body=msgspec.convert(body, route.body) if route.body else None,
+            )
+        except msgspec.ValidationError as e:
+            raise Invalid(str(e)) from None
+        value = self._platform.perform(route, call).value
+        return value.chunks if isinstance(value, Download) else msgspec.to_builtins(value)
+
+
+class _Remote:
+    def __init__(self, client: Any) -> None:
+        from vallum.api import ROUTES
+
+        self._client = client
+        self._routes = {route.name: route for route in ROUTES}
+
+    def perform(self, name: str, *, path: Mapping[str, str] | None = None, query: Any = None, body: Any = None) -> Any:
+        from urllib.parse import quote
+
+        route = self._routes[name]
+        if name == "export_ledger":
+            return self._client.export_ledger()
+        target = route.path.replace("...}", "}")
+        for parameter, value in (path or {}).items():
+            target = target.replace("{" + parameter + "}", quote(value, safe="/" if "...}" in route.path else ""))
+        given = {k: v for k, v in (query or {}).items() if v is not None}
+        return self._client.request(route.method, target, body, query=given)

@@ -1,0 +1,218 @@
+"""The client. Answers are plain dictionaries and lists, as the OpenAPI description gives their shapes."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from pyreqwest.client import SyncClient, SyncClientBuilder
+from pyreqwest.exceptions import ConnectError, PyreqwestError
+
+from vallum.kernel.errors import (
+    Conflict,
+    Denied,
+    IntegrityError,
+    Invalid,
+    LimitExceeded,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+    VallumError,
+)
+
+__all__ = ["Client", "RequestRefused"]
+
+_PREFIX = "/api/v1"
+
+
+class RequestRefused(Invalid):
+    """The server refused in a way this client knows no better name for."""
+
+    code = "request_refused"
+
+
+class Client:
+    """One server's control plane.
+
+    >>> with Client("https://127.0.0.1:8443", ca_file="vallum-data/tls/ca.pem", credential=session) as vallum:
+    ...     vallum.issue_key("handbook-assistant", label="laptop")["secret"]
+
+    `credential` is a session (`sign_in`) or an access token (`grant_token`). Every method raises the families of
+    `vallum.kernel.errors`, with the server's own words and its code.
+    """
+
+    def __init__(
+        self, url: str, *, credential: str = "", ca_file: str | Path | None = None, timeout_seconds: float = 60.0
+    ) -> None:
+        self._url = url.rstrip("/")
+        self.credential = credential
+        builder = SyncClientBuilder().user_agent("vallum-client").timeout(timedelta(seconds=timeout_seconds))
+        builder = builder.follow_redirects(False).no_proxy()
+        if ca_file is not None:
+            try:
+                builder = builder.add_root_certificate_pem(Path(ca_file).read_bytes())
+            except OSError as e:
+                raise Invalid(f"the CA file {ca_file} cannot be read: {e.strerror}") from e
+        self._client: SyncClient = builder.build()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._client.close()
+
+    # Signing in.
+
+    def sign_in(self, name: str, password: str, code: str) -> dict[str, Any]:
+        """A session, which this client uses from then on; `secret` is what to keep."""
+        issued: dict[str, Any] = self.request("POST", "/sessions", {"name": name, "password": password, "code": code})
+        self.credential = issued["secret"]
+        return issued
+
+    def grant_token(self, client_id: str, client_secret: str) -> dict[str, Any]:
+        """An access token for a service (OAuth 2.0 client credentials), used from then on."""
+        body = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
+        token: dict[str, Any] = self.request("POST", "/tokens", body)
+        self.credential = token["access_token"]
+        return token
+
+    def step_up(self, code: str) -> dict[str, Any]:
+        """Prove the second factor afresh, for what asks for it."""
+        answer: dict[str, Any] = self.request("POST", "/sessions/current/step-up", {"code": code})
+        return answer
+
+    def sign_out(self) -> None:
+        self.request("DELETE", "/sessions/current")
+        self.credential = ""
+
+    # Applications and their keys.
+
+    def applications(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.request("GET", "/applications")
+        return found
+
+    def keys(self, application_id: str | None = None) -> list[dict[str, Any]]:
+        query = {} if application_id is None else {"application_id": application_id}
+        found: list[dict[str, Any]] = self.request("GET", "/keys", query=query)
+        return found
+
+    def issue_key(self, application_id: str, *, label: str, expires_in_days: int | None = None) -> dict[str, Any]:
+        """The key and its `secret`, which is shown this once."""
+        body = {"application_id": application_id, "label": label, "expires_in_days": expires_in_days}
+        issued: dict[str, Any] = self.request("POST", "/keys", body)
+        return issued
+
+    def revoke_key(self, key_id: str) -> None:
+        self.request("DELETE", f"/keys/{quote(key_id, safe='')}")
+
+    def plan(self, files: Mapping[str, str], *, prune: bool = False) -> dict[str, Any]:
+        """What applying these TOML texts, by file name, would change."""
+        plan: dict[str, Any] = self.request("POST", "/configuration/plans", {"files": dict(files), "prune": prune})
+        return plan
+
+    def apply(self, files: Mapping[str, str], *, digest: str | None = None, prune: bool = False) -> dict[str, Any]:
+        """Make it so; with `digest`, only if it is still the plan that was seen."""
+        body = {"files": dict(files), "prune": prune, "digest": digest}
+        plan: dict[str, Any] = self.request("POST", "/configuration", body)
+        return plan
+
+    # The ledger.
+
+    def entries(self, *, limit: int | None = None, **filters: str | int) -> Iterator[dict[str, Any]]:
+        """Newest first; `filters` are `kind`, `subject`, `asset`, `effect` and `before`. Follows the pages."""
+        query: dict[str, str | int] = {**filters, "limit": 100 if limit is None else min(limit, 1000)}
+        given = 0
+        while True:
+            page = self.request("GET", "/entries", query=query)
+            for entry in page["entries"]:
+                if limit is not None and given >= limit:
+                    return
+                given += 1
+                yield entry
+            if page["next"] is None:
+                return
+            query["before"] = page["next"]
+
+    def entry(self, entry_id: str) -> dict[str, Any]:
+        entry: dict[str, Any] = self.request("GET", f"/entries/{quote(entry_id, safe='')}")
+        return entry
+
+    def prove(self, entry_id: str) -> dict[str, Any]:
+        """The inclusion proof, the canonical entry and the signed checkpoint."""
+        proof: dict[str, Any] = self.request("GET", f"/entries/{quote(entry_id, safe='')}/proof")
+        return proof
+
+    def export_ledger(self) -> Iterator[bytes]:
+        """The whole log in pieces, to write to a file that `vallum ledger verify --export` reads."""
+        try:
+            request = self._client.get(f"{self._url}{_PREFIX}/ledger/export").headers(self._headers())
+            with request.build_streamed() as response:
+                if response.status != 200:
+                    raise _refused(response.status, bytes(response.bytes()))
+                while (chunk := response.body_reader.read_chunk()) is not None:
+                    yield bytes(chunk)
+        except PyreqwestError as e:
+            raise self._unreachable(e) from e
+
+    # Any route.
+
+    def request(self, method: str, path: str, body: Any = None, *, query: Mapping[str, str | int] | None = None) -> Any:
+        """One request below `/api/v1`; the decoded answer, or None for one without."""
+        url = f"{self._url}{_PREFIX}{path}" + (f"?{urlencode(query)}" if query else "")
+        request = self._client.request(method, url).headers(self._headers())
+        if body is not None:
+            request = request.header("content-type", "application/json").body_bytes(json.dumps(body).encode())
+        try:
+            with request.build_streamed() as response:
+                raw = bytes(response.bytes())
+                status = response.status
+        except PyreqwestError as e:
+            raise self._unreachable(e) from e
+        if status >= 300:
+            raise _refused(status, raw)
+        return json.loads(raw) if raw else None
+
+    def _headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.credential}"} if self.credential else {}
+
+    def _unreachable(self, error: PyreqwestError) -> Unavailable:
+        hint = "; is it running, and is --ca-file its CA?" if isinstance(error, ConnectError) else ""
+        return Unavailable(f"{self._url} did not answer{hint}")
+
+
+# The same families that the server's statuses come from.
+_FAMILIES: Mapping[int, type[VallumError]] = {
+    401: Unauthenticated,
+    403: Denied,
+    404: NotFound,
+    409: Conflict,
+    500: IntegrityError,
+    503: Unavailable,
+}
+
+
+def _refused(status: int, raw: bytes) -> VallumError:
+    try:
+        problem = json.loads(raw)
+        detail, code = str(problem["detail"]), str(problem["code"])
+    except (ValueError, KeyError, TypeError):
+        problem, detail, code = {}, f"the server answered with status {status}", "unknown"
+    entry = f" (entry {problem['entry']})" if problem.get("entry") else ""
+    obligations: Sequence[str] = problem.get("obligations", ())
+    hint = "; prove your second factor first: vallum step-up" if "step_up" in obligations else ""
+    message = f"{detail}{hint}{entry}"
+    if status == 429:
+        return LimitExceeded(message, float(problem.get("retry_after_seconds", 1)))
+    if status == 500 and code == "internal":
+        return Unavailable(message)
+    error = _FAMILIES.get(status, RequestRefused if status not in (400, 413, 415) else Invalid)(message)
+    vars(error)["code"] = code  # the server's own, finer than the family's
+    return error
