@@ -240,8 +240,8 @@ def _welcome(ready: Ready, model: str | None) -> str:
             f"Try it with curl:\n\n  curl{ca} {ready.url}/v1/chat/completions \\\n"
             f"    -H 'Authorization: Bearer {ready.api_key}' -H 'Content-Type: application/json' \\\n    -d '{body}'"
         )
-        verify = f', http_client=httpx.Client(verify="{ready.ca_file}")' if ready.ca_file else ""
-        imports = "import httpx\n  from openai import OpenAI" if ready.ca_file else "from openai import OpenAI"
+        verify = f', http_client=DefaultHttpxClient(verify="{ready.ca_file}")' if ready.ca_file else ""
+        imports = "from openai import DefaultHttpxClient, OpenAI" if ready.ca_file else "from openai import OpenAI"
         parts.append(
             f"or with Python (pip install openai):\n\n  {imports}\n\n"
             f'  client = OpenAI(base_url="{ready.url}/v1", api_key="{ready.api_key}"{verify})\n'

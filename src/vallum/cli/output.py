@@ -19,9 +19,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    console = Console(markup=False, highlight=False)
+    console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
-        console = Console(markup=False, highlight=False, width=240)  # a pipe has no width to fit into
+        console = Console(markup=False, highlight=False, emoji=False, width=240)  # a pipe has no width to fit into
     console.print(table)
 
 

@@ -85,7 +85,7 @@ class Exchange:
             subject=subject.render(),
             credential=subject.credential,
             action=Action.MODEL_INVOKE.value,
-            asset=AssetRef("Model", self.model_name[:_MAX_NAME_CHARS]).render(),
+            asset=AssetRef("Model", self.model_name[:_MAX_NAME_CHARS] or "-").render(),
             effect=decision.effect if decision is not None else "deny",
             outcome=self.outcome,
             policies=decision.policies if decision is not None else (),

@@ -55,7 +55,8 @@ class Telemetry:
         known = exchange.application is not None and exchange.subject is not None
         application = exchange.subject.id if known and exchange.subject is not None else _UNNAMED
         # A model nobody declared is a stranger's text: it would fill the registry with labels.
-        model = exchange.model_name if exchange.decision and exchange.decision.effect == "allow" else _UNNAMED
+        decision = exchange.decision
+        model = exchange.model_name if decision is not None and decision.effect == "allow" else _UNNAMED
         self._requests.labels(application, model, exchange.protocol.name, exchange.outcome).inc()
         self._seconds.labels(exchange.protocol.name).observe(exchange.seconds)
         if exchange.usage is not None:
