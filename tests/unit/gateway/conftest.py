@@ -168,7 +168,8 @@ class Upstream:
             return f"event: {name}\ndata: {json.dumps({'type': name, **fields})}\n\n".encode()
 
         message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [],
-                   "stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 3, "output_tokens": 0}}  # fmt: skip
+                   "stop_reason": None, "stop_sequence": None,
+                   "usage": {"input_tokens": 3, "output_tokens": 0}}  # fmt: skip
         return [
             event("message_start", message=message),
             event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
