@@ -266,6 +266,7 @@ def _gateway(platform: Platform) -> Any:
     counters = open_counters(settings.counters.url or "memory:")
     endpoint = settings.telemetry.otlp_endpoint
     telemetry = Telemetry(open_tracing(endpoint) if endpoint else None)
+    platform.writer.under_way = lambda: telemetry.in_flight
     pipeline = Pipeline(
         authenticator=authenticator,
         gate=platform.gate,

@@ -30,6 +30,11 @@ _BINARY_KEYS = frozenset(
 )
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-\r\n")
 _MIN_BINARY_CHARS = 256  # shorter is worth a look anyway
+# Fields that nearly every document has: no need to look at their names again.
+_FIELD_NAMES = frozenset(
+    {"role", "content", "model", "messages", "choices", "index", "delta", "finish_reason", "id", "object", "created",
+     "usage", "message", "type", "text", "stream", "system_fingerprint", "logprobs"}
+)  # fmt: skip
 _MIN_NUMBER = 10**8  # a card or account number may travel as a number
 
 _ROLE_CHANNELS = {
@@ -119,7 +124,7 @@ def _walk(value: Any, channel: Channel, found: list[Place], depth: int) -> None:
                 _walk(inner, _KEY_CHANNELS.get(key, channel), found, depth + 1)
             elif type(inner) is int and not -_MIN_NUMBER < inner < _MIN_NUMBER:
                 found.append(Place(value, key, str(inner), channel))
-            if len(key) > _MAX_VOCABULARY_CHARS or not key.isidentifier():
+            if key not in _FIELD_NAMES and (len(key) > _MAX_VOCABULARY_CHARS or not key.isidentifier()):
                 found.append(Place(value, None, key, channel))
     elif type(value) is list:
         for at, inner in enumerate(value):

@@ -215,17 +215,19 @@ class Pipeline:
         self, exchange: Exchange, reply: Reply, guard: StreamGuard, stream: UpstreamStream
     ) -> list[bytes]:
         """Everything but the last event goes out; that one comes back, to wait for the entry."""
-        async for event in _events(stream.chunks):
-            is_last = exchange.protocol.is_last(event.name, event.data)
-            if is_last and event.data.strip() == b"[DONE]":
-                frames = [*guard.finish(), render_event(event.name, event.data)]
-            else:
-                frames = guard.feed(event)
-            if guard.blocked:
-                exchange.blocked = True
-                raise Refused(422, "answer_blocked", "a guard blocked the rest of the answer", outcome="blocked")
-            if is_last:
-                return frames
+        async for events in _events(stream.chunks):
+            frames: list[bytes] = []
+            for event in events:
+                is_last = exchange.protocol.is_last(event.name, event.data)
+                if is_last and event.data.strip() == b"[DONE]":
+                    frames += [*guard.finish(), render_event(event.name, event.data)]
+                else:
+                    frames += guard.feed(event)
+                if guard.blocked:
+                    exchange.blocked = True
+                    raise Refused(422, "answer_blocked", "a guard blocked the rest of the answer", outcome="blocked")
+                if is_last:
+                    return frames
             if frames:
                 await reply.events(frames)
         raise Refused(502, "stream_cut", "the provider ended its stream too soon", outcome="stream_cut")
@@ -298,13 +300,12 @@ def _call(exchange: Exchange) -> Call:
     return Call(exchange.protocol, exchange.document, exchange.model_name, headers)
 
 
-async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[Event]:
+async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[Event]]:
+    """Those that each piece of the stream completes."""
     reader = EventReader()
     async for chunk in chunks:
-        for event in reader.feed(chunk):
-            yield event
-    for event in reader.finish():
-        yield event
+        yield list(reader.feed(chunk))
+    yield list(reader.finish())
 
 
 def _watch(exchange: Exchange, receive: Receive) -> "asyncio.Task[None]":

@@ -62,6 +62,8 @@ def render_event(name: str, data: bytes) -> bytes:
 
 def _parse(frame: bytes) -> Event | None:
     """None for a comment or a frame without data, which clients drop too."""
+    if frame.startswith(b"data: ") and b"\n" not in frame:  # as nearly all of OpenAI's are
+        return Event("", frame[6:])
     name = b""
     lines: list[bytes] = []
     for line in frame.split(b"\n"):

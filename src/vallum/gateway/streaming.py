@@ -34,6 +34,7 @@ class StreamGuard:
         self._ended: list[Path] = []
         self._clean: set[str] = set()
         self._last_event: dict[str, Any] = {}
+        self._clean_event: dict[str, Any] = {}  # the last one inspected, without its pieces of text
         self.findings: list[Counted] = []
         self.blocked = False
         self.usage: Usage | None = None
@@ -43,17 +44,24 @@ class StreamGuard:
         """What of this event may leave now, in order. Raises Refused for a stream that must be cut."""
         document = _decode(event.data)
         self._last_event = document
-        self._note_usage(document)
         frames: list[bytes] = []
-        ended = self._protocol.ended(document)
         deltas = self._protocol.deltas(document)
-        for delta in deltas:
-            self._inspect_delta(delta)
+        texts = [delta.take() for delta in deltas]
+        ended = None
+        if document != self._clean_event:  # most events differ in nothing but the piece of text they bring
+            self._note_usage(document)
+            ended = self._protocol.ended(document)
+            self._clean_event = {}
+            self._inspect_rest(document)
             if self.blocked:
                 return []
-        self._inspect_rest(document, deltas)
-        if self.blocked:
-            return []
+            if ended is None:
+                self._clean_event = decode_document(encode_document(document))
+        released = 0
+        for delta, text in zip(deltas, texts, strict=True):
+            released += self._inspect_delta(delta, text)
+            if self.blocked:
+                return []
         if ended is not None:
             # What this very event says belongs before what was held: its own piece goes out with the rest.
             for delta in deltas:
@@ -61,7 +69,7 @@ class StreamGuard:
             frames += self._end(document, ended)
             if self.blocked:
                 return []
-        if not (deltas and self._protocol.is_empty(document)):
+        if released or not deltas or not self._protocol.is_empty(document):
             frames.append(render_event(event.name, encode_document(document)))
         return frames
 
@@ -75,8 +83,8 @@ class StreamGuard:
 
     # Texts in pieces.
 
-    def _inspect_delta(self, delta: Delta) -> None:
-        text = delta.text
+    def _inspect_delta(self, delta: Delta, text: str) -> int:
+        """How many characters may leave now; the delta holds them."""
         self.chars += len(text)
         if self.chars > self._max_chars:
             raise Refused(502, "stream_too_long", "the answer is longer than this gateway lets through")
@@ -86,10 +94,12 @@ class StreamGuard:
         if inspector is None:
             inspector = self._inspectors[delta.path] = StreamInspector(self._runner)
         released = inspector.feed(text)
-        self._note(released.findings, blocked=released.blocked)
+        if released.findings or released.blocked:
+            self._note(released.findings, blocked=released.blocked)
         delta.container[delta.key] = released.text
         if released.text:
             self.texts.setdefault(delta.path, []).append(released.text)
+        return len(released.text)
 
     def _split_off(self, document: dict[str, Any], delta: Delta) -> Iterator[bytes]:
         """An event that both goes on with a text and ends it: the text goes first, by itself."""
@@ -114,11 +124,11 @@ class StreamGuard:
 
     # Everything else.
 
-    def _inspect_rest(self, document: dict[str, Any], deltas: Any) -> None:
-        in_pieces = {(id(d.container), d.key) for d in deltas}
+    def _inspect_rest(self, document: dict[str, Any]) -> None:
+        """Everything in the event but its pieces of text, which were taken out."""
         for place in text_places(document, Channel.MODEL):
             text = place.text
-            if (id(place.container), place.key) in in_pieces or text in self._clean:
+            if text in self._clean:
                 continue
             inspection = self._runner.inspect([Segment(text, Channel.MODEL, self._source)])
             self._note(inspection.findings, blocked=inspection.action == "block")

@@ -45,13 +45,15 @@ class Telemetry:
         self._findings = Counter(
             "vallum_findings", "What guards found.", ["guard", "kind", "action"], registry=self.registry
         )
-        self._in_flight = Gauge("vallum_requests_in_flight", "Requests being answered.", registry=self.registry)
+        self.in_flight = 0
+        gauge = Gauge("vallum_requests_in_flight", "Requests being answered.", registry=self.registry)
+        gauge.set_function(lambda: self.in_flight)
 
     def begun(self) -> None:
-        self._in_flight.inc()
+        self.in_flight += 1
 
     def ended(self, exchange: Exchange) -> None:
-        self._in_flight.dec()
+        self.in_flight -= 1
         known = exchange.application is not None and exchange.subject is not None
         application = exchange.subject.id if known and exchange.subject is not None else _UNNAMED
         # A model nobody declared is a stranger's text: it would fill the registry with labels.

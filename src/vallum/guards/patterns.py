@@ -131,6 +131,8 @@ class RuleCursor:
             if last == len(raw) and not self._resume:
                 self._settled = origin + first
                 return (), self._settled
+        elif not self._resume and not self._rules.present(raw):
+            return (), origin + len(raw)
         found: list[Finding] = []
         settled = origin + len(raw)
         resume: dict[int, int] = {}

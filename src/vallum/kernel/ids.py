@@ -10,13 +10,27 @@ import time
 __all__ = ["new_id"]
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_BODY_CHARS = 26  # 128 bits in groups of five
+_STAMP_PLACES = tuple(range(45, -1, -5))  # 48 bits in ten groups of five
+_RANDOM_CHARS = 16
+_DRAW = 256
+_TO_ALPHABET = bytes(ord(_ALPHABET[byte & 31]) for byte in range(256))
+_drawn: list[str] = []
 
 
 def new_id(kind: str) -> str:
     """A fresh id: `kind`, an underscore, 26 characters. `kind` is two to eight lower-case letters."""
     if not (2 <= len(kind) <= 8 and kind.isascii() and kind.islower() and kind.isalpha()):
         raise ValueError(f"an id kind is two to eight lower-case letters, not {kind!r}")
-    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    body = "".join(_ALPHABET[number >> 5 * place & 31] for place in reversed(range(_BODY_CHARS)))
-    return f"{kind}_{body}"
+    milliseconds = time.time_ns() // 1_000_000
+    stamp = "".join([_ALPHABET[milliseconds >> place & 31] for place in _STAMP_PLACES])
+    return f"{kind}_{stamp}{_random_chars()}"
+
+
+def _random_chars() -> str:
+    """Sixteen characters, 80 bits; drawn many at a time, since each draw gives up the interpreter's lock."""
+    while True:
+        try:
+            return _drawn.pop()  # atomic, so that no two threads get the same
+        except IndexError:
+            text = os.urandom(_DRAW * _RANDOM_CHARS).translate(_TO_ALPHABET).decode()
+            _drawn.extend(text[at : at + _RANDOM_CHARS] for at in range(0, len(text), _RANDOM_CHARS))

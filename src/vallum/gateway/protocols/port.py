@@ -29,6 +29,12 @@ class Delta:
     def text(self) -> str:
         return str(self.container[self.key])
 
+    def take(self) -> str:
+        """The text, which the container no longer holds."""
+        text = self.text
+        self.container[self.key] = ""
+        return text
+
 
 @dataclass(frozen=True, slots=True)
 class PlainAnswer:

@@ -8,8 +8,9 @@ verifier may. Sources: C2SP signed-note and tlog-checkpoint.
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 _ED25519 = b"\x01"
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _SIGNATURE_PREFIX = "— "  # U+2014 and a space
 _SIGNATURE_BYTES = 64
 MAX_NOTE_BYTES = 65_536  # a head and some dozens of witnesses; refuse longer before parsing
@@ -107,9 +109,11 @@ class NoteSigner:
 
     name: str
     private: Ed25519PrivateKey
+    key_id: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         _check_name(self.name)
+        object.__setattr__(self, "key_id", self.verifier.key_id)  # once: every commit of the ledger signs
 
     def __repr__(self) -> str:
         return f"NoteSigner({self.name!r})"
@@ -136,13 +140,13 @@ def sign_note(text: str, signers: Sequence[NoteSigner]) -> bytes:
     _check_text(text)
     lines = []
     for signer in signers:
-        blob = signer.verifier.key_id + signer.private.sign(text.encode())
+        blob = signer.key_id + signer.private.sign(text.encode())
         lines.append(f"{_SIGNATURE_PREFIX}{signer.name} {base64.b64encode(blob).decode()}\n")
     return (text + "\n" + "".join(lines)).encode()
 
 
 def _check_text(text: str) -> None:
-    if not text.endswith("\n") or any(ord(c) < 0x20 and c != "\n" for c in text):
+    if not text.endswith("\n") or _CONTROL.search(text):
         raise NoteMalformed("a note's text ends in a newline and holds no control characters")
 
 
