@@ -170,6 +170,8 @@ class Background:
         self._durable_work.start()
 
     def stop(self) -> None:
+        if not self._publishing.is_alive():
+            return  # never started
         self._stop.set()
         if self._platform.records.dialect == "postgresql":
             self._sequencer.stop()

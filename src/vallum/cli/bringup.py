@@ -240,11 +240,15 @@ def _welcome(ready: Ready, model: str | None) -> str:
             f"Try it with curl:\n\n  curl{ca} {ready.url}/v1/chat/completions \\\n"
             f"    -H 'Authorization: Bearer {ready.api_key}' -H 'Content-Type: application/json' \\\n    -d '{body}'"
         )
-        verify = f', http_client=DefaultHttpxClient(verify="{ready.ca_file}")' if ready.ca_file else ""
-        imports = "from openai import DefaultHttpxClient, OpenAI" if ready.ca_file else "from openai import OpenAI"
+        tls = (
+            "  import ssl\n  from openai import DefaultHttpxClient, OpenAI\n\n"
+            f'  tls = ssl.create_default_context(cafile="{ready.ca_file}")\n'
+        )
+        http = ", http_client=DefaultHttpxClient(verify=tls)" if ready.ca_file else ""
         parts.append(
-            f"or with Python (pip install openai):\n\n  {imports}\n\n"
-            f'  client = OpenAI(base_url="{ready.url}/v1", api_key="{ready.api_key}"{verify})\n'
+            "or with Python (pip install openai):\n\n"
+            + (tls if ready.ca_file else "  from openai import OpenAI\n\n")
+            + f'  client = OpenAI(base_url="{ready.url}/v1", api_key="{ready.api_key}"{http})\n'
             f'  question = {{"role": "user", "content": "{question}"}}\n'
             f'  for chunk in client.chat.completions.create(model="{model}", messages=[question], stream=True):\n'
             f'      print(chunk.choices[0].delta.content or "" if chunk.choices else "", end="")'

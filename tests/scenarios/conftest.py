@@ -1,0 +1,152 @@
+"""Real servers, started as their users start them, and the command line beside them."""
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pyotp
+import pytest
+
+from vallum.client import Client
+
+VALLUM = str(Path(sys.executable).with_name("vallum"))
+
+
+class Server:
+    """One `vallum up`, and what its ready line says."""
+
+    def __init__(self, data, *options, env=None):
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+        self.data = data
+        self.opened = []
+        self.log = (data.parent / f"{data.name}.log").open("ab")
+        command = [VALLUM, "up", "--data", str(data), "--port", str(self.port), "--json", *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, env=env)
+        line = self.process.stdout.readline()
+        assert line, Path(self.log.name).read_text()
+        self.ready = json.loads(line)
+
+    @property
+    def url(self):
+        return self.ready["url"]
+
+    @property
+    def ca_file(self):
+        return self.ready["ca_file"]
+
+    def tls(self):
+        return ssl.create_default_context(cafile=self.ca_file) if self.ca_file else True
+
+    def openai(self, key=None, **options):
+        import openai
+
+        http = openai.DefaultHttpxClient(verify=self.tls(), trust_env=False)
+        self.opened.append(http)
+        return openai.OpenAI(
+            base_url=self.url + "/v1", api_key=key or self.ready["api_key"], http_client=http, max_retries=0, **options
+        )
+
+    def anthropic(self, key=None):
+        import anthropic
+
+        http = anthropic.DefaultHttpxClient(verify=self.tls(), trust_env=False)
+        self.opened.append(http)
+        return anthropic.Anthropic(
+            base_url=self.url, api_key=key or self.ready["api_key"], http_client=http, max_retries=0
+        )
+
+    def client(self, credential=""):
+        return Client(self.url, ca_file=self.ca_file, credential=credential)
+
+    def vallum(self, *arguments, stdin=None, check=True):
+        return run(*arguments, "--data", str(self.data), stdin=stdin, check=check)
+
+    def stop(self):
+        for http in self.opened:
+            http.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+        self.log.close()
+        self.process.stdout.close()
+
+
+def run(*arguments, stdin=None, check=True, env=None):
+    done = subprocess.run(
+        [VALLUM, *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=60,
+        env={**os.environ, **(env or {})},
+    )  # fmt: skip
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+class Person:
+    """Somebody with a password and an authenticator, whose codes each work once."""
+
+    def __init__(self, name="alice"):
+        self.name = name
+        self.password = "correct horse battery staple"
+        self.totp = None
+        self._used = 0
+
+    def enrol(self, client, enrol_url):
+        token = enrol_url.partition("#")[2]
+        enrolment = client.request("POST", "/enrolments", {"token": token})
+        self.totp = pyotp.parse_uri(enrolment["totp_uri"])
+        body = {"token": token, "name": self.name, "password": self.password, "code": self.code()}
+        return client.request("POST", "/persons", body)
+
+    def code(self):
+        """A code that was not used yet: of this half minute, or of the next, which the server takes too."""
+        import time
+
+        step = max(int(time.time()) // 30, self._used + 1)
+        if step > int(time.time()) // 30 + 1:
+            time.sleep((step - 1) * 30 - time.time() + 0.1)
+        self._used = step
+        return self.totp.at(step * 30)
+
+    def sign_in(self, client):
+        return client.sign_in(self.name, self.password, self.code())
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start servers of the test's own; they are stopped with it."""
+    started = []
+
+    def start(*options, data="data", env=None):
+        server = Server(tmp_path / data, *options, env=env)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """One demonstration server for all tests that leave it as they found it."""
+    running = Server(tmp_path_factory.mktemp("demo") / "data", "--demo")
+    running.alice = Person()
+    with running.client() as client:
+        running.alice.enrol(client, running.ready["enrol_url"])
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def vallum():
+    return run
+
+
+@pytest.fixture
+def person():
+    return Person
