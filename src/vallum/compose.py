@@ -75,6 +75,7 @@ class Platform:
     def open(cls, settings: Settings) -> "Platform":
         """Raises Unavailable when the database does not answer or is of another release, Invalid for a bad root key."""
         clock = SystemClock()
+        _require_database(settings)
         records = Records(settings.records_url, pool_size=settings.records.pool_size)
         check_schema(records)
         keyring = Keyring(records, FileRoot.open(_root_file(settings), _passphrase(settings)), clock)
@@ -311,6 +312,13 @@ class _LedgerFiles:
         return self._blobs.get(f"ledger/{key}")
 
 
+def _require_database(settings: Settings) -> None:
+    """SQLite makes a file that is not there; an empty one would only be a puzzle."""
+    url = settings.records_url
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+        raise Invalid(f"there is no database in {settings.data_path}: run vallum up or vallum migrate first")
+
+
 def _root_file(settings: Settings) -> Path:
     return settings.data_path / "root.key"
 
@@ -341,6 +349,7 @@ def _refuse_to_replace_root(records: Records, root: Path) -> None:
 @contextmanager
 def open_ledger(settings: Settings) -> Iterator[tuple[Records, Ledger, Keyring]]:
     """The ledger alone, for verifying it: no gate, no writer, nothing that could write an entry."""
+    _require_database(settings)
     records = Records(settings.records_url, pool_size=1)
     try:
         check_schema(records)

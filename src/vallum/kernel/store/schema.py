@@ -5,8 +5,7 @@ Migrations only go forward: going back is restoring a backup, since the ledger c
 
 from pathlib import Path
 
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import inspect, text
 
 from vallum.kernel.errors import Unavailable
 from vallum.kernel.store.records import Records
@@ -40,10 +39,9 @@ def migrate(records: Records) -> None:
 
 def check_schema(records: Records) -> None:
     """Raises SchemaBehind unless the database is exactly of this release."""
-    try:
-        with records.read() as conn:
-            found = conn.execute(text("SELECT version_num FROM schema_version")).scalar_one_or_none()
-    except SQLAlchemyError:  # no such table
+    with records.read() as conn:
         found = None
+        if inspect(conn).has_table("schema_version"):
+            found = conn.execute(text("SELECT version_num FROM schema_version")).scalar_one_or_none()
     if found != HEAD:
         raise SchemaBehind(f"the database is at {found or 'no version'}, this release needs {HEAD}: run vallum migrate")
