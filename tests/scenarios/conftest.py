@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyotp
@@ -64,6 +65,14 @@ class Server:
     def client(self, credential=""):
         return Client(self.url, ca_file=self.ca_file, credential=credential)
 
+    def newcomer(self, name, *roles):
+        """Somebody just enrolled, who has codes left to sign in with at once."""
+        options = [option for role in roles for option in ("--role", role)]
+        person = Person(name)
+        with self.client() as client:
+            person.enrol(client, self.vallum("people", "invite", *options).stdout.strip())
+        return person
+
     def vallum(self, *arguments, stdin=None, check=True):
         return run(*arguments, "--data", str(self.data), stdin=stdin, check=check)
 
@@ -103,12 +112,11 @@ class Person:
         return client.request("POST", "/persons", body)
 
     def code(self):
-        """A code that was not used yet: of this half minute, or of the next, which the server takes too."""
-        import time
-
-        step = max(int(time.time()) // 30, self._used + 1)
-        if step > int(time.time()) // 30 + 1:
-            time.sleep((step - 1) * 30 - time.time() + 0.1)
+        """A code not used yet: of the half minute before, this one or the next, all of which the server takes."""
+        now = time.time()
+        step = max(int(now - 25) // 30, self._used + 1)
+        if step > int(now) // 30 + 1:
+            time.sleep((step - 1) * 30 - now + 0.1)
         self._used = step
         return self.totp.at(step * 30)
 

@@ -1,0 +1,205 @@
+"""The console in headless Chromium: enrol, sign in, watch traffic, check a proof, handle keys, by keyboard too."""
+
+import shutil
+
+import pyotp
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+pytestmark = pytest.mark.browser
+
+PASSWORD = "a long enough password"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def carol(server):
+    return server.newcomer("carol", "administrator")
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(ignore_https_errors=True)
+    problems = []
+    page = context.new_page()
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.problems = problems
+    yield page
+    context.close()
+
+
+def sign_in(page, server, person):
+    page.goto(server.url + "/console")
+    page.get_by_label("Name").fill(person.name)
+    page.get_by_label("Password").fill(person.password)
+    page.get_by_label("Code from your authenticator").fill(person.code())
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Live traffic")).to_be_visible()
+
+
+def test_first_run_to_first_proof(start, person, page):
+    server = start("--demo")
+    page.goto(server.ready["enrol_url"])
+    assert "#" not in page.url or page.url.endswith("#")  # the token does not stay in the address
+    page.get_by_role("button", name="Continue").click()
+    alice = person()
+    alice.password = PASSWORD
+    alice.totp = pyotp.TOTP(page.locator("#secret").inner_text().strip())
+    expect(page.locator("svg")).to_be_visible()
+    page.get_by_label("Name").fill("alice")
+    page.get_by_label("Password, at least 12 characters").fill(PASSWORD)
+    page.get_by_label("The code it shows now").fill(alice.code())
+    page.get_by_role("button", name="Enrol").click()
+    expect(page.get_by_role("heading", name="Sign in to Vallum")).to_be_visible()
+    sign_in(page, server, alice)
+
+    # Traffic appears by itself.
+    content = "I am jane@example.com; how do I report a lost laptop?"
+    server.openai().chat.completions.create(model="handbook", messages=[{"role": "user", "content": content}])
+    row = page.locator("#rows tr", has_text="gateway:model:invoke").first
+    expect(row).to_be_visible(timeout=10_000)
+    expect(row).to_contain_text("email")
+    expect(row).to_contain_text("application:handbook-assistant")
+    assert "jane@example.com" not in page.content()
+
+    # Its entry, and the proof checked here.
+    row.get_by_role("link").click()
+    expect(page.locator("#proof")).to_contain_text("is in the tree of", timeout=10_000)
+    expect(page.locator("#proof")).to_contain_text("the checkpoint is signed by")
+    expect(page.locator("#proof .failed")).to_have_count(0)
+
+    # Applications and the ledger's health.
+    page.get_by_role("link", name="Applications").click()
+    expect(page.get_by_role("cell", name="handbook-assistant")).to_be_visible()
+    page.get_by_role("link", name="Ledger").click()
+    expect(page.locator("pre").first).to_contain_text("vallum.local/ledger")
+
+    # A key, issued here, works; revoked here, it does not.
+    page.get_by_role("link", name="Keys").click()
+    page.get_by_label("Label").fill("from the console")
+    page.get_by_role("button", name="Issue a key").click()
+    secret = page.locator("#secret").inner_text().strip()
+    assert [m.id for m in server.openai(secret).models.list()] == ["handbook"]
+    page.get_by_role("button", name="Revoke from the console").click()
+    expect(page.get_by_text("revoked").first).to_be_visible()
+
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in to Vallum")).to_be_visible()
+    page.goto(server.url + "/console/keys")
+    expect(page.get_by_role("heading", name="Sign in to Vallum")).to_be_visible()
+    assert page.problems == []
+
+
+@pytest.fixture(scope="module")
+def signed_in_state(browser, server):
+    context = browser.new_context(ignore_https_errors=True)
+    sign_in(context.new_page(), server, server.newcomer("dora", "administrator", "security"))
+    yield context.storage_state()
+    context.close()
+
+
+@pytest.fixture
+def room(browser, signed_in_state):
+    """A page of somebody who is signed in."""
+    context = browser.new_context(ignore_https_errors=True, storage_state=signed_in_state)
+    yield context.new_page()
+    context.close()
+
+
+def test_a_tampered_proof_is_seen_by_the_browser(server, room):
+    page = room
+    answered = page.request.get(server.url + "/console/traffic/rows").text()
+    entry = answered.split("/console/entries/")[1].split('"')[0]
+
+    def tampered(route):
+        answer = route.fetch()
+        proof = answer.json()
+        proof["leaf"] = proof["leaf"].replace('"effect":"allow"', '"effect":"deny"')
+        route.fulfill(response=answer, json=proof)
+
+    page.route("**/proof", tampered)
+    page.goto(f"{server.url}/console/entries/{entry}")
+    expect(page.locator("#proof .failed")).to_contain_text("failed")
+    expect(page.locator("#proof")).not_to_contain_text("is in the tree of")
+
+
+def test_it_works_by_keyboard_in_dark_and_light(server, carol, page):
+    page.goto(server.url + "/console")
+    page.keyboard.type(carol.name)  # the first field has the focus
+    page.keyboard.press("Tab")
+    page.keyboard.type(carol.password)
+    page.keyboard.press("Tab")
+    page.keyboard.type(carol.code())
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Live traffic")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to content")).to_be_focused()
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(server.url + "/console/keys")
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        dark = sum(int(part) for part in colour[colour.index("(") + 1 : -1].split(",")[:3]) < 384
+        assert dark == (scheme == "dark")
+
+
+def test_wrong_credentials_say_nothing_of_which(server, page):
+    page.goto(server.url + "/console/sign-in")
+    page.get_by_label("Name").fill("somebody-else")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_label("Code from your authenticator").fill("000000")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("status")).to_contain_text("the name, password or code is wrong")
+
+
+def test_headers_forbid_what_an_attacker_needs(server, page):
+    answer = page.request.get(server.url + "/console/sign-in")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["strict-transport-security"]
+
+
+def test_a_form_of_another_site_is_refused(server, room):
+    page = room
+    page.goto(server.url + "/console/keys")
+    cookies = page.context.cookies()
+    (cookie,) = [c for c in cookies if c["name"] == "__Host-vallum"]
+    assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"]) == (True, True, "Strict")
+    before = len(server.vallum("keys", "list", "--json").stdout)
+    form = {"application": "handbook-assistant", "label": "forged"}
+    for headers in (
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"origin": server.url},  # from here, but without the session's token
+    ):
+        answer = page.request.post(server.url + "/console/keys", form=form, headers=headers)
+        assert answer.status == 403, headers
+    assert len(server.vallum("keys", "list", "--json").stdout) == before
+
+
+def test_what_others_wrote_is_shown_and_not_run(server, room):
+    """A model's name from a stranger's request stands in the entry, and in the page, as text."""
+    import openai
+
+    name = "<img src=x onerror=alert(1)>"
+    with pytest.raises(openai.NotFoundError):
+        server.openai().chat.completions.create(model=name, messages=[{"role": "user", "content": "x"}])
+    room.goto(server.url + "/console/traffic")
+    expect(room.locator("#rows")).to_contain_text(name)
+    assert room.locator("#rows img").count() == 0
