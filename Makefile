@@ -2,25 +2,42 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test lint docs
+.PHONY: run setup test lint bench docs
+
+run: $(VENV)/.installed
+	$(BIN)/vallum up --demo
 
 setup: $(VENV)/.ready
+
+# What running needs, and no more.
+$(VENV)/.installed: requirements.lock requirements-build.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --require-hashes -r requirements-build.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
 
 $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
-	touch $@
+	touch $@ $(VENV)/.installed
 
 test: setup
 	scripts/ensure-services
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 lint: setup
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/render_docs.py --check
+
+bench: setup
+	$(BIN)/python bench/gate.py
+	$(BIN)/python bench/ledger.py
+	$(BIN)/python bench/gateway.py --litellm "$(LITELLM)"
 
 docs: setup
 	$(BIN)/python scripts/render_docs.py

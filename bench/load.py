@@ -1,6 +1,6 @@
 """Load on an OpenAI-compatible URL over plain HTTP, from as little client as there can be; figures as JSON.
 
-    python bench/load.py PORT KEY MODEL --requests 5000 --concurrent 32 [--stream]
+python bench/load.py PORT KEY MODEL --requests 5000 --concurrent 32 [--stream]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """A local upstream that costs next to nothing: one fixed chat completion, as JSON or as a stream of 22 chunks.
 
-    python bench/upstream.py PORT
+python bench/upstream.py PORT
 """
 
 import asyncio
@@ -55,7 +55,9 @@ class Server(asyncio.Protocol):
         while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
             head = self.buffer[:end].lower()
             at = head.find(b"content-length:")
-            length = int(head[at + 15 : head.find(b"\r\n", at) if head.find(b"\r\n", at) > 0 else end]) if at >= 0 else 0
+            length = (
+                int(head[at + 15 : head.find(b"\r\n", at) if head.find(b"\r\n", at) > 0 else end]) if at >= 0 else 0
+            )
             if len(self.buffer) < end + 4 + length:
                 return
             body, self.buffer = self.buffer[end + 4 : end + 4 + length], self.buffer[end + 4 + length :]
