@@ -1,6 +1,6 @@
 """Kill the gateway at random moments, restart its database, fill its disk: no answered request without its entry.
 
-`VALLUM_KILL_ROUNDS=200` runs as many rounds for each database; CI runs a few.
+`VALLUM_TEST_KILL_ROUNDS=200` runs as many rounds for each database; CI runs a few.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from vallum.compose import open_ledger
 from vallum.kernel.ledger.audit import verify_store
 from vallum.settings import load_settings
 
-ROUNDS = int(os.environ.get("VALLUM_KILL_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("VALLUM_TEST_KILL_ROUNDS", "4"))
 BODY = json.dumps({"model": "handbook", "messages": [{"role": "user", "content": "How many days of leave?"}]})
 STREAM = json.dumps({**json.loads(BODY), "stream": True})
 
