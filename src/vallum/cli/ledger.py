@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vallum.cli.options import AsJson, Config, Data, Url
+from vallum.cli.options import AsJson, Config, Data, Folder, Url
 from vallum.cli.output import print_json, print_record, print_table, say
 from vallum.cli.registry import command, group
 from vallum.cli.transport import local_settings, opened
@@ -95,7 +95,7 @@ def export(
     example="vallum ledger verify --export ledger.jsonl",
 )  # fmt: skip
 def verify(
-    data: Data = None,
+    data: Folder = None,
     export_file: Annotated[Path | None, typer.Option("--export", help="An exported log.")] = None,
     key: Annotated[
         str | None, typer.Option("--key", help="The verifier key you trust; else the export's own.")

@@ -3,6 +3,7 @@
 A test reads `COMMANDS` and fails for one that declares neither.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ def command(
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         COMMANDS.append(Command(function.__module__.rpartition(".")[2] + " " + name, tuple(performs), local))
-        text = f"{function.__doc__ or ''}\n\nExample: {example}"
+        text = f"Example: {example}\n\n{inspect.cleandoc(function.__doc__ or '')}"
         return app.command(name, help=text)(function)
 
     return register

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vallum.cli.options import AsJson, Config, Data
+from vallum.cli.options import AsJson, Config, Folder
 from vallum.cli.output import say
 from vallum.cli.registry import command
 
@@ -29,7 +29,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def up(
-    data: Data = None,
+    data: Folder = None,
     port: Port = None,
     host: Host = None,
     demo: Annotated[bool, typer.Option("--demo", help="Declare the demonstration application, with a key.")] = False,
@@ -56,7 +56,7 @@ def up(
 
 def serve(
     role: Annotated[str, typer.Option("--role", help="gateway, control or worker.")],
-    data: Data = None,
+    data: Folder = None,
     port: Port = None,
     host: Host = None,
     workers: Workers = None,
@@ -70,7 +70,7 @@ def serve(
     serve_role(settings, role)
 
 
-def migrate(data: Data = None, config: Config = None) -> None:
+def migrate(data: Folder = None, config: Config = None) -> None:
     """Make what a first run needs, or bring the database's schema up to this release."""
     from vallum.compose import prepare
 

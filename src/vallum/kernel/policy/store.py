@@ -7,11 +7,17 @@ import msgspec
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from vallum.kernel.actions import Action
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import IntegrityError, NotFound
+from vallum.kernel.keys.model import DEFAULT_TENANT
 from vallum.kernel.policy import records
+from vallum.kernel.policy.engine import decide
 from vallum.kernel.policy.policy_set import PolicySet, check_policies, digest_of, shipped_policies, shipped_schema
+from vallum.kernel.policy.rehearse import typical_request
+from vallum.kernel.policy.syntax import PolicyRefused
 from vallum.kernel.store.epochs import bump_epoch
+from vallum.kernel.values import AssetRef, Subject, SubjectKind
 
 __all__ = ["PolicyStore"]
 
@@ -51,10 +57,15 @@ class PolicyStore:
         return PolicySet.parse(files, row.schema_text)
 
     def check(self, files: Mapping[str, str]) -> PolicySet:
-        """Try `files` in a child process, which takes a moment. Raises PolicyRefused."""
+        """Try `files` in a child process, which takes a moment. Raises PolicyRefused, also for a set without return."""
         schema_text = shipped_schema()
         check_policies(files, schema_text)
-        return PolicySet.parse(files, schema_text)
+        policy_set = PolicySet.parse(files, schema_text)
+        local = Subject(SubjectKind.SYSTEM, "vallum", DEFAULT_TENANT)
+        undo = typical_request(local, Action.POLICY_APPLY, AssetRef("System", "vallum"), mfa_fresh=True)
+        if decide(policy_set, undo).effect != "allow":
+            raise PolicyRefused("nobody could change policies again: keep a permit for local administration (System)")
+        return policy_set
 
     def apply(self, conn: Connection, policy_set: PolicySet, applied_by: str) -> None:
         """Put a checked set in force."""

@@ -1,0 +1,102 @@
+"""Rotating, re-wrapping and destroying keys; sealing the root; a root that is gone or replaced."""
+
+import json
+import os
+
+from vallum.kernel.identity import API_KEY_PREFIX
+
+QUESTION = [{"role": "user", "content": "a very particular question about leave"}]
+
+
+def ask(server):
+    answer = server.openai().chat.completions.with_raw_response.create(model="handbook", messages=QUESTION)
+    return answer.headers["x-vallum-entry"]
+
+
+def test_rotated_then_destroyed(start):
+    server = start("--demo")
+    ask(server)
+    server.vallum("keysets", "rotate", "content")
+    ask(server)
+    sets = json.loads(server.vallum("keysets", "list", "--json").stdout)
+    (content,) = [k for k in sets if k["purpose"] == "content"]
+    assert [v["state"] for v in content["versions"]] == ["former", "current"]
+    server.vallum("keysets", "rewrap")
+    report = json.loads(server.vallum("ledger", "verify", "--json").stdout)
+    assert (report["contents"], report["shredded"]) == (4, 0)
+
+    refused = server.vallum("keysets", "destroy", "content", "--version", "1", stdin="n\n", check=False)
+    assert refused.returncode == 1
+    server.vallum("keysets", "destroy", "content", "--version", "1", "--yes")
+    report = json.loads(server.vallum("ledger", "verify", "--json").stdout)
+    assert report["verified"]
+    assert (report["contents"], report["shredded"]) == (2, 2)
+    ask(server)  # and the server goes on
+    raw = b"".join(file.read_bytes() for file in server.data.glob("*.db*"))
+    assert b"a very particular question" not in raw
+    assert server.ready["api_key"].encode() not in raw
+    assert server.ready["api_key"].startswith(API_KEY_PREFIX)
+
+
+def test_a_sealed_root_opens_with_its_passphrase_alone(start, tmp_path, vallum):
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text("a passphrase of several words\n")
+    env = {**os.environ, "VALLUM_KEYS_PASSPHRASE_FILE": str(passphrase)}
+    server = start("--demo", env=env)
+    ask(server)
+    assert b'"keys"' not in (server.data / "root.key").read_bytes()
+    assert "NOT SEALED" not in (tmp_path / "data.log").read_text()
+    server.stop()
+    for wrong in ({}, {"VALLUM_KEYS_PASSPHRASE_FILE": str(tmp_path / "other")}):
+        (tmp_path / "other").write_text("another passphrase\n")
+        done = vallum("status", "--data", server.data, env=wrong, check=False)
+        assert done.returncode in (2, 9)
+        assert "passphrase" in done.stderr
+
+
+def test_an_open_root_is_said_loudly(server):
+    log = server.data.parent / "data.log"
+    assert "NOT SEALED" in log.read_text()
+    assert (server.data / "root.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_root_key_that_is_gone_is_not_replaced(start, vallum):
+    server = start("--demo")
+    ask(server)
+    server.stop()
+    (server.data / "root.key").rename(server.data / "elsewhere")
+    done = vallum("up", "--data", server.data, "--port", server.port, check=False)
+    assert done.returncode == 2
+    assert "put that file back" in done.stderr
+    assert not (server.data / "root.key").exists()
+
+
+def test_a_database_rolled_back_is_refused(start, vallum):
+    import shutil
+
+    server = start("--demo")
+    ask(server)
+    server.stop()
+    shutil.copy(server.data / "records.db", server.data / "older.db")
+    again = start("--demo")
+    for _ in range(3):
+        ask(again)
+    again.stop()
+    for name in ("records.db", "records.db-wal", "records.db-shm"):
+        (server.data / name).unlink(missing_ok=True)
+    shutil.copy(server.data / "older.db", server.data / "records.db")
+    done = vallum("up", "--data", server.data, "--port", server.port, check=False)
+    assert done.returncode == 8
+    assert "rolled back" in done.stderr
+    verified = vallum("ledger", "verify", "--data", server.data, "--json", check=False)
+    assert verified.returncode == 8
+    assert not json.loads(verified.stdout)["verified"]
+
+
+def test_secrets_are_listed_by_name_and_deleted(server):
+    server.vallum("secrets", "put", "scratch", stdin="not to be seen\n")
+    assert "scratch" in server.vallum("secrets", "list").stdout
+    assert "not to be seen" not in server.vallum("secrets", "list", "--json").stdout
+    server.vallum("secrets", "delete", "scratch")
+    assert server.vallum("secrets", "delete", "scratch", check=False).returncode == 5
+    assert server.vallum("secrets", "put", "Bad Name", stdin="x\n", check=False).returncode == 2

@@ -1,0 +1,56 @@
+"""Policies in force: applied, found again by digest, refused when altered or without return."""
+
+import pytest
+
+from vallum.kernel.errors import IntegrityError, NotFound
+from vallum.kernel.policy import PolicyRefused, PolicyStore, shipped_policies
+from vallum.kernel.store.epochs import read_epochs
+
+MORE = '@id("more")\npermit (principal is Vallum::System, action, resource);\n'
+
+
+@pytest.fixture
+def store(clock):
+    return PolicyStore(clock)
+
+
+def test_the_shipped_ones_are_in_force_until_others_are(records, store):
+    with records.read() as conn:
+        assert dict(store.load(conn).files) == shipped_policies()
+
+
+def test_applied_ones_are_in_force_and_found_by_digest(records, store):
+    first = store.check({"a.cedar": MORE})
+    second = store.check({"a.cedar": MORE, "b.cedar": MORE.replace("more", "b")})
+    for applied in (first, second, first):
+        with records.write() as conn:
+            store.apply(conn, applied, "person:x")
+        with records.read() as conn:
+            assert store.load(conn).digest == applied.digest
+    with records.read() as conn:
+        assert store.version(conn, second.digest).files == second.files
+        assert read_epochs(conn)["policy"] == 3
+        with pytest.raises(NotFound):
+            store.version(conn, "0" * 64)
+
+
+def test_an_edit_of_the_stored_text_is_found(records, store):
+    with records.write() as conn:
+        store.apply(conn, store.check({"a.cedar": MORE}), "x")
+        conn.exec_driver_sql("UPDATE policy_sets SET files = replace(files, 'System', 'Person')")
+    with records.read() as conn, pytest.raises(IntegrityError):
+        store.load(conn)
+
+
+def test_a_digest_in_force_that_was_never_applied_is_found(records, store):
+    with records.write() as conn:
+        store.apply(conn, store.check({"a.cedar": MORE}), "x")
+        conn.exec_driver_sql("DELETE FROM policy_sets")
+    with records.read() as conn, pytest.raises(IntegrityError):
+        store.load(conn)
+
+
+@pytest.mark.parametrize("text", ["// nothing", MORE + '@id("never")\nforbid (principal, action, resource);\n'])
+def test_a_set_that_nobody_could_change_again_is_refused(store, text):
+    with pytest.raises(PolicyRefused, match="nobody could change"):
+        store.check({"a.cedar": text})
