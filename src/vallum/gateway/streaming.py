@@ -45,12 +45,17 @@ class StreamGuard:
         document = _decode(event.data)
         self._last_event = document
         frames: list[bytes] = []
-        deltas = self._protocol.deltas(document)
-        texts = [delta.take() for delta in deltas]
         ended = None
-        if document != self._clean_event:  # most events differ in nothing but the piece of text they bring
-            self._note_usage(document)
-            ended = self._protocol.ended(document)
+        try:
+            deltas = self._protocol.deltas(document)
+            texts = [delta.take() for delta in deltas]
+            is_new = document != self._clean_event  # most events differ in nothing but the piece of text they bring
+            if is_new:
+                self._note_usage(document)
+                ended = self._protocol.ended(document)
+        except (TypeError, AttributeError, KeyError, ValueError):
+            raise _garbage("the provider sent an event of no known shape") from None
+        if is_new:
             self._clean_event = {}
             self._inspect_rest(document)
             if self.blocked:
@@ -87,9 +92,10 @@ class StreamGuard:
         """How many characters may leave now; the delta holds them."""
         self.chars += len(text)
         if self.chars > self._max_chars:
-            raise Refused(502, "stream_too_long", "the answer is longer than this gateway lets through")
+            message = "the answer is longer than this gateway lets through"
+            raise Refused(502, "stream_too_long", message, outcome="stream_too_long")
         if any(delta.path[: len(path)] == path for path in self._ended):
-            raise Refused(502, "upstream_garbage", "the provider went on with a text it had ended")
+            raise _garbage("the provider went on with a text it had ended")
         inspector = self._inspectors.get(delta.path)
         if inspector is None:
             inspector = self._inspectors[delta.path] = StreamInspector(self._runner)
@@ -154,6 +160,8 @@ def _decode(data: bytes) -> dict[str, Any]:
     try:
         return decode_document(data)
     except Invalid:
-        raise Refused(
-            502, "upstream_garbage", "the provider sent an event that is not JSON", outcome="upstream_garbage"
-        ) from None
+        raise _garbage("the provider sent an event that is not JSON") from None
+
+
+def _garbage(message: str) -> Refused:
+    return Refused(502, "upstream_garbage", message, outcome="upstream_garbage")

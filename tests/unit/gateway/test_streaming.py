@@ -1,0 +1,138 @@
+"""A guarded stream says to an SDK what guarding the whole would say, for each API and every cut."""
+
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vallum.gateway.protocols import AnthropicMessages, OpenAiChat, OpenAiResponses
+from vallum.gateway.protocols.port import PlainAnswer, Usage
+from vallum.gateway.refusals import Refused
+from vallum.gateway.sse import Event, EventReader
+from vallum.gateway.streaming import StreamGuard
+from vallum.guards import Channel, Mode, Segment, build_runner
+
+REDACT = build_runner({"pii": Mode.REDACT, "deny": Mode.BLOCK}, deny_phrases=["project bluebird"], max_chars=10**6)
+PROTOCOLS = (OpenAiChat(), AnthropicMessages(), OpenAiResponses())
+
+
+def events_of(protocol, text):
+    raw = b"".join(protocol.render_stream(PlainAnswer("m", text, Usage(1, 2))))
+    return list(EventReader().feed(raw))
+
+
+def run(protocol, events, runner=REDACT):
+    guard = StreamGuard(protocol, runner, "test", 10**6)
+    out = []
+    for event in events:
+        if event.data.strip() == b"[DONE]":
+            out += guard.finish()
+        else:
+            out += guard.feed(event)
+        if guard.blocked:
+            return guard, list(EventReader().feed(b"".join(out)))
+    return guard, list(EventReader().feed(b"".join(out)))
+
+
+def said(events):
+    """The text as an SDK puts it together."""
+    text = ""
+    for event in events:
+        document = json.loads(event.data)
+        if "choices" in document:
+            text += "".join(c["delta"].get("content") or "" for c in document["choices"])
+        elif document.get("type") == "content_block_delta":
+            text += document["delta"]["text"]
+        elif document.get("type") == "response.output_text.delta":
+            text += document["delta"]
+    return text
+
+
+texts = st.lists(
+    st.sampled_from(["Hello there. ", "mail jane@example.com ", "x", "4111 1111 1111 1111", " and ", "é", "\n"]),
+    max_size=12,
+).map("".join)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.sampled_from(PROTOCOLS), texts)
+def test_the_client_reads_the_redacted_whole(protocol, text):
+    expected = REDACT.inspect([Segment(text, Channel.MODEL, "t")]).texts[0]
+    guard, events = run(protocol, events_of(protocol, text))
+    assert said(events) == expected
+    assert not guard.blocked
+    assert "".join(guard.answer().values()) == expected
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda p: p.name)
+def test_a_text_that_a_protocol_repeats_whole_is_redacted_there_too(protocol):
+    _, events = run(protocol, events_of(protocol, "write to jane@example.com please"))
+    assert "jane@example.com" not in repr(events)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda p: p.name)
+def test_nothing_of_a_denied_phrase_leaves(protocol):
+    guard, events = run(protocol, events_of(protocol, "It is called project bluebird, and it is late. " * 3))
+    assert guard.blocked
+    assert "blue" not in repr(events)
+    assert "project" not in said(events)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda p: p.name)
+def test_usage_is_read_from_the_stream(protocol):
+    guard, _ = run(protocol, events_of(protocol, "hello"))
+    assert guard.usage == Usage(1, 2)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda p: p.name)
+def test_a_text_that_goes_on_after_its_end_is_refused(protocol):
+    events = [e for e in events_of(protocol, "one two three four five six seven eight nine ten") if e.data != b"[DONE]"]
+    deltas = [e for e in events if b"nine" in e.data and b"delta" in e.data][:1]
+    with pytest.raises(Refused) as refused:
+        run(protocol, [*events, *deltas])
+    assert refused.value.error_code == "upstream_garbage"
+
+
+def test_two_choices_are_guarded_apart():
+    def chunk(index, text):
+        document = {"choices": [{"index": index, "delta": {"content": text}, "finish_reason": None}]}
+        return Event("", json.dumps(document).encode())
+
+    _, events = run(OpenAiChat(), [chunk(0, "jane@"), chunk(1, "example.com "), chunk(0, "example.com "),
+                                       Event("", b"[DONE]")])  # fmt: skip
+    by_index = {0: "", 1: ""}
+    for event in events:
+        for choice in json.loads(event.data)["choices"]:
+            by_index[choice["index"]] += choice["delta"].get("content", "")
+    assert by_index == {0: "[redacted:email] ", 1: "example.com "}
+
+
+def test_a_secret_beside_the_text_is_found():
+    document = {
+        "choices": [{"index": 0, "delta": {"content": "hi there. "}, "finish_reason": None}],
+        "note": "jane@example.com",
+    }
+    _, events = run(OpenAiChat(), [Event("", json.dumps(document).encode())])
+    assert json.loads(events[0].data)["note"] == "[redacted:email]"
+
+
+def test_log_probabilities_do_not_repeat_the_text():
+    choice = {"index": 0, "delta": {"content": "ja"}, "logprobs": {"content": [{"token": "ja"}]}, "finish_reason": None}
+    _, events = run(OpenAiChat(), [Event("", json.dumps({"choices": [choice]}).encode()), Event("", b"[DONE]")])
+    assert "token" not in repr(events)
+
+
+shapes = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+fields = st.sampled_from(["choices", "type", "delta", "index", "response", "usage", "logprobs"])
+
+
+@given(st.dictionaries(fields, shapes), st.sampled_from(PROTOCOLS))
+def test_events_of_any_shape_are_passed_or_refused_and_never_crash(document, protocol):
+    with suppress(Refused):
+        run(protocol, [Event("", json.dumps(document).encode())])
