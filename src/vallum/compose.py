@@ -37,6 +37,7 @@ from vallum.kernel.store.epochs import EpochWatch
 from vallum.kernel.store.records import Records
 from vallum.kernel.store.schema import check_schema, migrate
 from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
+from vallum.serving.logs import configure_logging
 from vallum.settings import Settings
 
 __all__ = ["SYSTEM_SUBJECT", "Background", "Platform", "Role", "build_app", "load_app", "open_ledger", "prepare"]
@@ -218,7 +219,7 @@ def expire_contents(platform: Platform) -> None:
 
 def load_app(settings: Settings, role: Role) -> Any:
     """For a spawned worker: picklable arguments in, an ASGI application out."""
-    logging.basicConfig(level=settings.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure_logging(settings.log)
     return build_app(settings, role)
 
 

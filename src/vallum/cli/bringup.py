@@ -16,6 +16,7 @@ from vallum.demo import DEMO_APPLICATION, DEMO_MODEL, demo_configuration
 from vallum.kernel.clock import SystemClock
 from vallum.kernel.errors import Invalid, Unavailable
 from vallum.serving.local_ca import ServerCertificate, ensure_server_certificate
+from vallum.serving.logs import configure_logging
 from vallum.serving.server import serve
 from vallum.settings import Settings
 
@@ -43,6 +44,7 @@ def bring_up(
     settings: Settings, *, demo: bool, upstream: str | None, upstream_key_file: Path | None, as_json: bool
 ) -> None:
     """Serve until stopped. Raises Invalid for what is wrong before anything listens."""
+    configure_logging(settings.log)
     _check_port(settings)
     prepare(settings)
     platform = Platform.open(settings)
@@ -74,6 +76,7 @@ def serve_role(settings: Settings, role: str) -> None:
     chosen = _ROLES.get(role)
     if chosen is None:
         raise Invalid(f"--role: {', '.join(_ROLES)}")
+    configure_logging(settings.log)
     _check_port(settings)
     platform = Platform.open(settings)
     background = Background(platform) if chosen == "worker" else None

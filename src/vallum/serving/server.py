@@ -64,7 +64,7 @@ def serve(
         workers_kill_timeout=settings.drain_seconds,
         respawn_failed_workers=True,
         log_level=LogLevels(log_level),
-        log_dictconfig=_LOG_TO_STDERR,
+        log_dictconfig=_LOG_AS_CONFIGURED,
     )
     scheme = "https" if certificate else "http"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -120,13 +120,9 @@ def _probe_context(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-_LOG_TO_STDERR = {
+# Through the process's own handlers, whose format the operator chose; never to standard output, which is data.
+_LOG_AS_CONFIGURED = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}},
-    "loggers": {
-        "_granian": {"handlers": ["stderr"], "propagate": False},
-        "granian.access": {"handlers": ["stderr"], "propagate": False},
-    },
+    "loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": True}},
 }
