@@ -55,7 +55,7 @@ class VallumApp:
             await _text(send, 200 if ready else 503, b"ready\n" if ready else b"not ready\n")
         elif path == "/metrics" and faces.gateway is not None and self._platform.settings.telemetry.metrics:
             await _text(send, 200, faces.gateway.telemetry.render(), b"text/plain; version=0.0.4; charset=utf-8")
-        elif path == "/" and faces.console is not None:
+        elif path == "/" and scope["method"] in ("GET", "HEAD") and faces.console is not None:
             await _redirect(send, b"/console")
         else:
             await _text(send, 404, b"not found\n")

@@ -20,7 +20,7 @@ from vallum.inventory import EPOCH as INVENTORY_EPOCH
 from vallum.inventory import Inventory
 from vallum.kernel.actions import Action
 from vallum.kernel.clock import Clock, SystemClock
-from vallum.kernel.errors import Invalid, VallumError
+from vallum.kernel.errors import Invalid, NotFound, VallumError
 from vallum.kernel.gate import Gate
 from vallum.kernel.identity import EPOCH as IDENTITY_EPOCH
 from vallum.kernel.identity import Identity
@@ -40,7 +40,17 @@ from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
 from vallum.serving.logs import configure_logging
 from vallum.settings import Settings
 
-__all__ = ["SYSTEM_SUBJECT", "Background", "Platform", "Role", "build_app", "load_app", "open_ledger", "prepare"]
+__all__ = [
+    "SYSTEM_SUBJECT",
+    "Background",
+    "Platform",
+    "Role",
+    "build_app",
+    "load_app",
+    "open_ledger",
+    "prepare",
+    "published_checkpoint",
+]
 
 _log = logging.getLogger("vallum")
 
@@ -298,6 +308,14 @@ def _directory(identity: Identity, inventory: Inventory) -> Directory:
             **{kind: lambda ref: plain for kind in _KINDS_WITHOUT_ATTRIBUTES},
         }
     )
+
+
+def published_checkpoint(settings: Settings) -> bytes | None:
+    """The newest head in the blob store; None when none was published."""
+    try:
+        return _LedgerFiles(Blobs.open(settings.blobs_url)).get("checkpoint")
+    except NotFound:
+        return None
 
 
 class _LedgerFiles:

@@ -135,7 +135,7 @@ def _verify_export(file: Path, key: str | None, checkpoint: Path | None) -> dict
 def _verify_data(data: Path | None, config: Path | None, checkpoint: Path | None) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from vallum.compose import open_ledger
+    from vallum.compose import open_ledger, published_checkpoint
     from vallum.kernel.ledger.audit import verify_store
 
     settings = local_settings(data, config)
@@ -145,8 +145,9 @@ def _verify_data(data: Path | None, config: Path | None, checkpoint: Path | None
     except FileNotFoundError:
         if checkpoint is not None:
             raise Invalid(f"{checkpoint} cannot be read: no such file") from None
-        earlier = None
-        say(f"no checkpoint at {file}: a log cut short at its end would not show")
+        earlier = published_checkpoint(settings)
+        if earlier is None:
+            say(f"no checkpoint at {file}, and none published: a log cut short at its end would not show")
     with open_ledger(settings) as (records, ledger, keyring), records.read() as conn:
         return asdict(verify_store(conn, ledger, keyring, earlier))
 

@@ -74,4 +74,5 @@ async def _turn_away(scope: Any, protocol: WireProtocol, send: Send, *, known: b
         )
     except VallumError as e:
         refused = refusal_of(e)
-    await Reply(Exchange(protocol, {}), send).error(refused)
+    exchange = Exchange(protocol, {}, has_entry=False)
+    await Reply(exchange, send).error(refused)

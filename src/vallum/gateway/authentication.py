@@ -40,16 +40,17 @@ class Authenticator:
             subject = await asyncio.to_thread(self._api_keys.authenticate, secret)
         return subject
 
-    async def record_failure(self, entry_id: str, refused: Refused, endpoint: str) -> None:
-        """Raises Unavailable when the ledger cannot be written."""
+    async def record_failure(self, entry_id: str, refused: Refused, endpoint: str) -> bool:
+        """True when it has an entry of that id; False when it is counted into another. Raises Unavailable."""
         now = monotonic()
         if now < self._next_at:
             self._uncounted += 1
             if self._flush is None or self._flush.done():
                 self._flush = asyncio.create_task(self._record_the_rest(endpoint, self._next_at - now))
-            return
+            return False
         self._next_at = now + _WINDOW_SECONDS
         await self._writer.record(_draft(entry_id, refused.outcome, endpoint, self._taken() + 1))
+        return True
 
     async def close(self) -> None:
         if self._flush is not None:

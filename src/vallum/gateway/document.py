@@ -5,6 +5,8 @@ duplicate key, odd escape or unknown field reaches the other side unseen. Text i
 only where an API's manual puts it: a key nobody documents is a way out like any other.
 """
 
+import base64
+import re
 from typing import Any
 
 import msgspec
@@ -21,21 +23,37 @@ Document = dict[str, Any]
 _decode = msgspec.json.Decoder().decode
 encode_document = msgspec.json.Encoder().encode
 
-# Closed vocabularies of the APIs: too short to hold anything, and in every message.
-_VOCABULARY_KEYS = frozenset({"role", "type", "object", "finish_reason", "stop_reason", "status", "detail"})
-_MAX_VOCABULARY_CHARS = 32
-# Where images, audio and files travel as base64. What is not base64 there is text like any other.
-_BINARY_KEYS = frozenset(
-    {"url", "image_url", "data", "file_data", "b64_json", "encrypted_content", "signature", "embedding"}
-)
-_BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-\r\n")
-_MIN_BINARY_CHARS = 256  # shorter is worth a look anyway
-# Fields that nearly every document has: no need to look at their names again.
+# Values of closed vocabularies that nearly every message has: they hold nothing.
+_VOCABULARY = frozenset(
+    {"system", "developer", "user", "assistant", "tool", "function", "text", "input_text", "output_text", "image_url",
+     "message", "list", "stop", "length", "tool_calls", "tool_use", "tool_result", "end_turn", "max_tokens",
+     "content_filter", "stop_sequence", "completed", "in_progress", "chat.completion", "chat.completion.chunk",
+     "object", "string", "array", "number", "integer", "boolean", "auto", "none", "low", "high", "response",
+     "embedding", "json_object", "json_schema", "content_block_delta", "text_delta", "input_json_delta",
+     "response.output_text.delta"}
+)  # fmt: skip
+# Fields of the APIs, whose names need no look; the name of any other field is a text like any other.
 _FIELD_NAMES = frozenset(
     {"role", "content", "model", "messages", "choices", "index", "delta", "finish_reason", "id", "object", "created",
-     "usage", "message", "type", "text", "stream", "system_fingerprint", "logprobs"}
+     "usage", "message", "type", "text", "stream", "system_fingerprint", "logprobs", "name", "tools", "tool_calls",
+     "function", "arguments", "parameters", "properties", "description", "required", "tool_call_id", "tool_choice",
+     "stream_options", "include_usage", "max_tokens", "max_completion_tokens", "max_output_tokens", "temperature",
+     "top_p", "stop", "seed", "user", "metadata", "input", "instructions", "system", "output", "status", "stop_reason",
+     "stop_sequence", "annotations", "refusal", "image_url", "url", "source", "media_type", "data", "input_tokens",
+     "output_tokens", "prompt_tokens", "completion_tokens", "total_tokens", "service_tier", "response_format",
+     "content_block", "partial_json", "item_id", "output_index", "content_index", "sequence_number", "item", "part"}
 )  # fmt: skip
+# How images, audio and documents begin. Base64 that begins otherwise is text like any other.
+_MEDIA_MAGIC = (
+    b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"RIFF", b"%PDF-", b"PK\x03\x04", b"OggS", b"ID3",
+    b"\xff\xfb", b"\xff\xf3", b"fLaC", b"\x1aE\xdf\xa3",
+)  # fmt: skip
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}", re.ASCII)
+_DATA_HEAD = re.compile(r"data:[\w.+-]{1,64}/[\w.+-]{1,64}(?:;[\w.=-]{1,64}){0,4};base64,", re.ASCII)
+_MIN_ENCODED_CHARS = 24
+_MIN_MEDIA_CHARS = 256  # smaller is worth a look anyway
 _MIN_NUMBER = 10**8  # a card or account number may travel as a number
+MAX_PARTS = 200_000  # strings, numbers and names in one document; a real one has thousands at most
 
 _ROLE_CHANNELS = {
     "system": Channel.SYSTEM,
@@ -62,6 +80,8 @@ class NotADocument(Invalid):
 
 def decode_document(raw: bytes) -> Document:
     """One JSON object, nested at most MAX_DEPTH deep. Raises NotADocument that says what is wrong."""
+    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > MAX_PARTS:
+        raise NotADocument(f"the body has more than {MAX_PARTS} parts")  # before each of them takes memory
     try:
         document = _decode(raw)
     except RecursionError:
@@ -76,17 +96,22 @@ def decode_document(raw: bytes) -> Document:
 class Place:
     """One piece of text and where it stands, so that it can be replaced."""
 
-    __slots__ = ("channel", "container", "key", "text")
+    __slots__ = ("channel", "container", "head", "key", "text")
 
-    def __init__(self, container: Any, key: str | int | None, text: str, channel: Channel) -> None:
+    def __init__(
+        self, container: Any, key: str | int | None, text: str, channel: Channel, head: str | None = None
+    ) -> None:
         self.container = container
         self.key = key  # None: the text is a key of `container`
         self.text = text
         self.channel = channel
+        self.head = head  # not None: the text stands there as base64 behind this
 
     def replace(self, text: str) -> None:
         if self.key is None:
             self.container[text] = self.container.pop(self.text)
+        elif self.head is not None:
+            self.container[self.key] = self.head + base64.b64encode(text.encode("utf-8", "replace")).decode()
         else:
             self.container[self.key] = text
 
@@ -114,38 +139,64 @@ def _walk(value: Any, channel: Channel, found: list[Place], depth: int) -> None:
             channel = _TYPE_CHANNELS.get(kind, channel)
         for key, inner in value.items():
             if type(inner) is str:
-                if key in _VOCABULARY_KEYS and len(inner) <= _MAX_VOCABULARY_CHARS:
-                    continue
-                if key in _BINARY_KEYS and len(inner) >= _MIN_BINARY_CHARS and _is_binary(inner):
-                    continue
-                if inner:
-                    found.append(Place(value, key, inner, _KEY_CHANNELS.get(key, channel)))
+                if inner and inner not in _VOCABULARY:
+                    _add(value, key, inner, _KEY_CHANNELS.get(key, channel), found)
             elif type(inner) is dict or type(inner) is list:
                 _walk(inner, _KEY_CHANNELS.get(key, channel), found, depth + 1)
-            elif type(inner) is int and not -_MIN_NUMBER < inner < _MIN_NUMBER:
-                found.append(Place(value, key, str(inner), channel))
-            if key not in _FIELD_NAMES and (len(key) > _MAX_VOCABULARY_CHARS or not key.isidentifier()):
+            else:
+                _add_number(value, key, inner, channel, found)
+            if key not in _FIELD_NAMES:
                 found.append(Place(value, None, key, channel))
     elif type(value) is list:
         for at, inner in enumerate(value):
             if type(inner) is str:
                 if inner:
-                    found.append(Place(value, at, inner, channel))
+                    _add(value, at, inner, channel, found)
             elif type(inner) is dict or type(inner) is list:
                 _walk(inner, channel, found, depth + 1)
-            elif type(inner) is float:
-                break  # an embedding; its numbers are no text
-            elif type(inner) is int and not -_MIN_NUMBER < inner < _MIN_NUMBER:
-                found.append(Place(value, at, str(inner), channel))
+            elif type(inner) is not float or inner >= _MIN_NUMBER:  # an embedding is thousands of small floats
+                _add_number(value, at, inner, channel, found)
 
 
-def _is_binary(text: str) -> bool:
-    """Base64, with or without a data URL's head."""
-    if text.startswith("data:"):
-        head, _, text = text.partition(",")
-        if len(head) > 128 or not head.endswith(";base64"):
-            return False
-    return _BASE64.issuperset(text)
+def _add(container: Any, key: str | int, text: str, channel: Channel, found: list[Place]) -> None:
+    """A text, and what it says where it is base64 of readable text; nothing, where it is an image or a file."""
+    if len(text) >= _MIN_ENCODED_CHARS and (text.startswith("data:") or " " not in text[:64]):
+        head = _DATA_HEAD.match(text)
+        encoded = text[head.end() :] if head else text
+        if _BASE64.fullmatch(encoded):
+            if _is_media(_decoded(encoded[:64])) and (head is not None or len(encoded) > _MIN_MEDIA_CHARS):
+                return
+            inner = _text_in(encoded)
+            if inner is not None:
+                found.append(Place(container, key, inner, channel, head.group() if head else ""))
+    found.append(Place(container, key, text, channel))
+
+
+def _is_media(start: bytes) -> bool:
+    return start.startswith(_MEDIA_MAGIC) or start[4:8] == b"ftyp"
+
+
+def _text_in(encoded: str) -> str | None:
+    """What base64 says when that is readable text, as a secret would be that somebody wrapped."""
+    try:
+        text = _decoded(encoded).decode()
+    except UnicodeDecodeError:
+        return None
+    return text if text and (text.isprintable() or text.replace("\n", "").replace("\r", "").isprintable()) else None
+
+
+def _decoded(encoded: str) -> bytes:
+    try:
+        return base64.b64decode(encoded.rstrip("=") + "=" * (-len(encoded.rstrip("=")) % 4))
+    except ValueError:
+        return b""
+
+
+def _add_number(container: Any, key: str | int, number: Any, channel: Channel, found: list[Place]) -> None:
+    if type(number) is float and number.is_integer():
+        number = int(number)
+    if type(number) is int and not -_MIN_NUMBER < number < _MIN_NUMBER:
+        found.append(Place(container, key, str(number), channel))
 
 
 def _short(error: Exception) -> str:

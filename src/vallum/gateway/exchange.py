@@ -18,7 +18,6 @@ from vallum.kernel.values import AssetRef, Decision, Subject
 
 __all__ = ["Exchange"]
 
-_MAX_NAME_CHARS = 128
 _DAY_SECONDS = 86_400
 
 
@@ -40,6 +39,7 @@ class Exchange:
     chars: int = 0
     # authorise
     model_name: str = ""
+    model_is_known: bool = False  # a name nobody declared is a stranger's text, and stays out of the ledger
     decision: Decision | None = None
     # limit
     held: Held | None = None
@@ -56,6 +56,7 @@ class Exchange:
     status: int = 200
     outcome: str = "ok"
     recorded: bool = False
+    has_entry: bool = True  # False: counted into another one
     # a watcher of the connection sets this
     client_gone: bool = False
 
@@ -85,7 +86,7 @@ class Exchange:
             subject=subject.render(),
             credential=subject.credential,
             action=Action.MODEL_INVOKE.value,
-            asset=AssetRef("Model", self.model_name[:_MAX_NAME_CHARS] or "-").render(),
+            asset=AssetRef("Model", self.model_name if self.model_is_known else "unknown").render(),
             effect=decision.effect if decision is not None else "deny",
             outcome=self.outcome,
             policies=decision.policies if decision is not None else (),
@@ -94,7 +95,7 @@ class Exchange:
             findings=tuple(
                 FindingRecord(f.guard, f.version, f.kind, f.action, f.count) for f in _merged(self.findings)
             ),
-            context=self._context(),
+            context=self._context() | ({"keep_days": keep_days} if contents else {}),
             contents=contents,
             retention_seconds=keep_days * _DAY_SECONDS if contents else None,
         )

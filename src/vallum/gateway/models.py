@@ -41,7 +41,7 @@ class ModelList:
         except VallumError as e:
             refused = refusal_of(e)
             try:
-                await self._authenticator.record_failure(exchange.entry_id, refused, "models")
+                exchange.has_entry = await self._authenticator.record_failure(exchange.entry_id, refused, "models")
             except VallumError as unrecorded:
                 refused = refusal_of(unrecorded)
             await reply.error(refused)

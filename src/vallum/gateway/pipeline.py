@@ -7,6 +7,7 @@ that goes away takes its upstream request with it.
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, TypeVar
 
@@ -23,7 +24,7 @@ from vallum.gateway.release import Reply
 from vallum.gateway.sse import Event, EventReader, render_event
 from vallum.gateway.streaming import StreamGuard
 from vallum.gateway.telemetry import Telemetry
-from vallum.guards import Channel, Inspection
+from vallum.guards import Channel, GuardRunner, Inspection, Segment
 from vallum.inventory import Inventory
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import VallumError
@@ -40,8 +41,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _CHARS_PER_TOKEN = 4
+_LARGE_BYTES = 65_536  # a millisecond's parsing; more goes to a thread
+_LARGE_CHARS = 8_192
+_MANY_SEGMENTS = 1_000
 _PASSED_HEADERS = ("anthropic-beta",)
-_MAX_PASSED_CHARS = 512
+_PASSED_VALUE = re.compile(r"[a-z0-9-]{1,64}(?:, ?[a-z0-9-]{1,64}){0,15}")  # names of features, and nothing else
 
 
 class Pipeline:
@@ -107,25 +111,27 @@ class Pipeline:
 
     async def _read(self, exchange: Exchange, receive: Receive) -> None:
         raw = await read_body(receive, exchange.headers, self._max_body_bytes, self._read_timeout_seconds)
-        exchange.document = decode_document(raw)
-        exchange.protocol.check(exchange.document)
-        exchange.places = text_places(exchange.document, Channel.USER)
-        exchange.chars = sum(len(place.text) for place in exchange.places)
-        exchange.model_name = exchange.document["model"]
+        if len(raw) > _LARGE_BYTES:
+            await asyncio.to_thread(_take_up, exchange, raw)
+        else:
+            _take_up(exchange, raw)
 
     async def _admit(self, exchange: Exchange) -> None:
         self._authorise(exchange)
         await self._limit(exchange)
-        self._inspect_input(exchange)
+        await self._inspect_input(exchange)
         self._route(exchange)
 
     def _authorise(self, exchange: Exchange) -> None:
         subject, name = _known(exchange.subject), exchange.model_name
         exchange.application = self._inventory.application(subject.id)
+        exchange.model_is_known = self._inventory.model(name) is not None
         decision = exchange.decision = self._gate.decide(subject, Action.MODEL_INVOKE, AssetRef("Model", name))
-        if decision.effect == "allow":
+        # The application's own list holds whatever policies permit beyond it.
+        listed = exchange.application is not None and name in exchange.application.models
+        if decision.effect == "allow" and listed:
             return
-        if exchange.application is None or name not in exchange.application.models:
+        if not listed:
             message = "model: this application has no model of that name; GET /v1/models lists those it has"
             raise Refused(404, "model_not_found", message, outcome="denied")
         raise Refused(403, "denied", decision.reason, outcome="denied")
@@ -138,9 +144,9 @@ class Pipeline:
             exchange.chars, exchange.protocol.max_output_tokens(exchange.document),
         )  # fmt: skip
 
-    def _inspect_input(self, exchange: Exchange) -> None:
+    async def _inspect_input(self, exchange: Exchange) -> None:
         runner = self._guarding.input(_known(exchange.application))
-        inspection = runner.inspect(segments_of(exchange.places, _known(exchange.subject).id))
+        inspection = await _inspect(runner, segments_of(exchange.places, _known(exchange.subject).id), exchange.chars)
         exchange.findings += inspection.findings
         exchange.inspected = True
         if inspection.action == "block":
@@ -176,16 +182,17 @@ class Pipeline:
         except VallumError:
             message = "the provider's answer is not a JSON object"
             raise Refused(502, "upstream_garbage", message, outcome="upstream_garbage") from None
-        self._inspect_output(exchange, document)
+        await self._inspect_output(exchange, document)
         exchange.usage = exchange.protocol.usage(document) or _estimated(exchange, len(answer.body))
         exchange.answer = encode_document(document)
         await self._record(exchange)
         await reply.json(200, exchange.answer)
 
-    def _inspect_output(self, exchange: Exchange, document: dict[str, Any]) -> None:
+    async def _inspect_output(self, exchange: Exchange, document: dict[str, Any]) -> None:
         places = text_places(document, Channel.MODEL)
         runner = self._guarding.output(_known(exchange.application))
-        inspection = runner.inspect(segments_of(places, _known(exchange.answered_by).provider_name))
+        chars = sum(len(place.text) for place in places)
+        inspection = await _inspect(runner, segments_of(places, _known(exchange.answered_by).provider_name), chars)
         exchange.findings += inspection.findings
         if inspection.action == "block":
             exchange.blocked = True
@@ -275,7 +282,9 @@ class Pipeline:
         refused = refusal_of(error)
         exchange.status, exchange.outcome = refused.status, refused.outcome
         try:
-            await self._authenticator.record_failure(exchange.entry_id, refused, exchange.protocol.name)
+            exchange.has_entry = await self._authenticator.record_failure(
+                exchange.entry_id, refused, exchange.protocol.name
+            )
         except VallumError as e:
             refused = refusal_of(e)
             exchange.status, exchange.outcome = refused.status, "unrecorded"
@@ -294,9 +303,24 @@ class Pipeline:
             _log.warning("%s: the counters did not answer; its leases end by themselves", exchange.entry_id)
 
 
+def _take_up(exchange: Exchange, raw: bytes) -> None:
+    exchange.document = decode_document(raw)
+    exchange.protocol.check(exchange.document)
+    exchange.places = text_places(exchange.document, Channel.USER)
+    exchange.chars = sum(len(place.text) for place in exchange.places)
+    exchange.model_name = exchange.document["model"]
+
+
+async def _inspect(runner: GuardRunner, segments: list[Segment], chars: int) -> Inspection:
+    """A long text is inspected beside the event loop: others are answered meanwhile."""
+    if chars > _LARGE_CHARS or len(segments) > _MANY_SEGMENTS:
+        return await asyncio.to_thread(runner.inspect, segments)
+    return runner.inspect(segments)
+
+
 def _call(exchange: Exchange) -> Call:
     passed = {name: exchange.headers[name] for name in _PASSED_HEADERS if name in exchange.headers}
-    headers = {n: v for n, v in passed.items() if len(v) <= _MAX_PASSED_CHARS and v.isascii() and v.isprintable()}
+    headers = {n: v for n, v in passed.items() if _PASSED_VALUE.fullmatch(v)}
     return Call(exchange.protocol, exchange.document, exchange.model_name, headers)
 
 

@@ -45,7 +45,8 @@ class Reply:
             headers.append((b"retry-after", b"%d" % refused.retry_after_seconds))
         if refused.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
-        body = encode_document(exchange.protocol.render_error(refused, exchange.entry_id))
+        entry_id = exchange.entry_id if exchange.has_entry else None
+        body = encode_document(exchange.protocol.render_error(refused, entry_id))
         await self.json(refused.status, body, headers)
 
     async def _begin_stream(self) -> None:
@@ -54,13 +55,10 @@ class Reply:
 
     async def _start(self, status: int, kind: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self._begun = True
-        fixed = [
-            (b"content-type", kind),
-            (b"cache-control", b"no-store"),
-            (b"x-content-type-options", b"nosniff"),
-            (_ENTRY_HEADER, self._exchange.entry_id.encode()),
-            # The name under which both SDKs show an id to their users.
-            (b"request-id" if self._exchange.protocol.name == "messages" else b"x-request-id",
-             self._exchange.entry_id.encode()),
-        ]  # fmt: skip
+        fixed = [(b"content-type", kind), (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+        if self._exchange.has_entry:
+            # The second name is that under which each SDK shows an id to its users.
+            shown = b"request-id" if self._exchange.protocol.name == "messages" else b"x-request-id"
+            entry_id = self._exchange.entry_id.encode()
+            fixed += [(_ENTRY_HEADER, entry_id), (shown, entry_id)]
         await self._send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})

@@ -96,6 +96,8 @@ class StreamGuard:
             raise Refused(502, "stream_too_long", message, outcome="stream_too_long")
         if any(delta.path[: len(path)] == path for path in self._ended):
             raise _garbage("the provider went on with a text it had ended")
+        if delta.whole:
+            return self._inspect_whole(delta, text)
         inspector = self._inspectors.get(delta.path)
         if inspector is None:
             inspector = self._inspectors[delta.path] = StreamInspector(self._runner)
@@ -106,6 +108,14 @@ class StreamGuard:
         if released.text:
             self.texts.setdefault(delta.path, []).append(released.text)
         return len(released.text)
+
+    def _inspect_whole(self, delta: Delta, text: str) -> int:
+        inspection = self._runner.inspect([Segment(text, Channel.MODEL, self._source)])
+        self._note(inspection.findings, blocked=inspection.action == "block")
+        delta.container[delta.key] = inspection.texts[0]
+        if text:
+            self._ended.append(delta.path)
+        return len(text)
 
     def _split_off(self, document: dict[str, Any], delta: Delta) -> Iterator[bytes]:
         """An event that both goes on with a text and ends it: the text goes first, by itself."""

@@ -10,8 +10,8 @@ from vallum.kernel.errors import Invalid
 
 __all__ = ["DenyList"]
 
-_SPACING = r"\s_.-"
-_MAX_GAP_CHARS = 3
+_SPACING = r"\s_./-"
+_MAX_GAP_CHARS = 5
 
 
 class DenyList(RuleGuard):

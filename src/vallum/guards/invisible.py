@@ -92,12 +92,14 @@ def _is_needed(text: str, at: int) -> bool:
         joins = bool(before and _JOINING.match(before)) or bool(after and _JOINING.match(after))
         return joins or (char == "\u200d" and _is_pictograph(before) and _is_pictograph(after))
     if "\ufe00" <= char <= "\ufe0f":
-        return bool(before) and not _INVISIBLE.match(before) and (not before.isascii() or before in "0123456789#*")
+        if before.isascii():  # a keycap: the digit, this sign, and the box around both
+            return bool(before) and before in "0123456789#*" and after == "\u20e3"
+        return not _INVISIBLE.match(before)
     if char in "\u200e\u200f\u061c":
         near = text[max(0, at - 2) : at + 3]
         return any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in near if c not in "\u200e\u200f\u061c")
     if char == "\u00ad":
-        return before.isalpha() and after.isalpha()
+        return before.islower() and after.islower()  # where a word may break; never in a key or a number
     return char in "\u180b\u180c\u180d\u180f\u17b4\u17b5" and bool(_JOINING.match(before or " "))
 
 

@@ -15,14 +15,20 @@ from typing import Any
 import re2
 
 from vallum.guards.expressions import Expression
+from vallum.guards.plain import plain
 from vallum.guards.port import Finding
 
 __all__ = ["Check", "Rule", "RuleCursor", "RuleGuard", "RuleSet"]
 
+MAX_CANDIDATES = 50_000  # places that look like one kind in one text; more is an attack on the checks, and is refused
 MAX_DFA_BYTES = 64 << 20  # room for the states of all rules together; when RE2 runs out it starts over, slowly
 
 Check = Callable[[str], tuple[int, int] | int]
 """Reads a candidate. Returns the part of it that is the finding, or how far behind its start to look again (>= 1)."""
+
+
+class TooManyCandidates(Exception):
+    """A text made of what nearly matches: judging it all would take too long."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +47,14 @@ class Rule:
     def begun(self) -> Any:
         return _compile(f"(?:{self.pattern.begun()})\\z")
 
-    def locate(self, text: str, raw: bytes, start: int, *, final: bool) -> tuple[list[tuple[int, int]], int, int]:
-        """Decide what can be decided in `text` from `start` on.
+    def locate(self, raw: bytes, start: int, *, final: bool) -> tuple[list[tuple[int, int]], int, int]:
+        """Decide what can be decided in `raw` from `start` on.
 
         Returns the spans found, where to go on next time, and the first position that may still be part of a match.
         """
         spans: list[tuple[int, int]] = []
         undecided = len(raw) if final else self._begun_from(raw, start)
-        while True:
+        for _ in range(MAX_CANDIDATES):
             match = self.full.search(raw, start)
             if match is None:
                 break
@@ -58,13 +64,15 @@ class Rule:
                 break
             verdict = (0, match.end() - match.start())
             if self.check is not None:
-                checked = self.check(text[match.start() : match.end()])
+                checked = self.check(raw[match.start() : match.end()].decode())
                 if isinstance(checked, int):
                     start = match.start() + checked
                     continue
                 verdict = checked
             spans.append((match.start() + verdict[0], match.start() + verdict[1]))
             start = match.start() + verdict[1]
+        else:
+            raise TooManyCandidates(self.kind)
         if undecided < start:
             undecided = len(raw) if final else self._begun_from(raw, start)
         return spans, start, undecided
@@ -106,11 +114,11 @@ class RuleSet:
         return RuleCursor(self)
 
     def find(self, text: str) -> list[Finding]:
-        raw = text.encode("ascii", "replace")  # one byte a character: offsets stay those of the text
+        raw = plain(text)
         found: list[Finding] = []
         for index in self.present(raw):
             each = self.owned[index]
-            spans, _, _ = each.rule.locate(text, raw, 0, final=True)
+            spans, _, _ = each.rule.locate(raw, 0, final=True)
             found += [Finding(each.guard, each.version, each.rule.kind, start, end) for start, end in spans]
         return sorted(found, key=_by_place)
 
@@ -124,7 +132,7 @@ class RuleCursor:
         self._resume: dict[int, int] = {}
 
     def advance(self, text: str, origin: int, *, final: bool) -> tuple[Sequence[Finding], int]:
-        raw = text.encode("ascii", "replace")
+        raw = plain(text)
         if not final:
             frontier = self._rules.frontier.search(raw, self._settled - origin)
             first, last = frontier.span()
@@ -138,7 +146,7 @@ class RuleCursor:
         resume: dict[int, int] = {}
         for index, each in enumerate(self._rules.owned):
             start = max(self._settled, self._resume.get(index, 0)) - origin
-            spans, start, undecided = each.rule.locate(text, raw, start, final=final)
+            spans, start, undecided = each.rule.locate(raw, start, final=final)
             found += [Finding(each.guard, each.version, each.rule.kind, origin + a, origin + b) for a, b in spans]
             resume[index] = origin + start
             settled = min(settled, origin + undecided)

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vallum.guards.patterns import RuleGuard, RuleSet
+from vallum.guards.plain import plain
 from vallum.guards.port import Counted, Cursor, Finding, Guard, Mode
 from vallum.guards.segment import Segment
+from vallum.guards.size import Size
 
 __all__ = ["FAILED", "GuardRunner", "Inspection"]
 
@@ -39,14 +41,19 @@ class GuardRunner:
         self.modes: Mapping[str, Mode] = {guard.name: mode for guard, mode in running}
         owned = tuple(rule for guard, _ in running if isinstance(guard, RuleGuard) for rule in guard.owned)
         self._rules = RuleSet(owned) if owned else None
-        self._others = tuple(guard for guard, _ in running if not isinstance(guard, RuleGuard))
+        others = [guard for guard, _ in running if not isinstance(guard, RuleGuard)]
+        self._size = next((guard for guard in others if isinstance(guard, Size)), None)
+        self._others = tuple(guard for guard in others if guard is not self._size)
 
     def inspect(self, segments: Sequence[Segment]) -> Inspection:
         """Look at every segment. Never raises: what cannot be inspected is blocked."""
         texts = tuple(segment.text for segment in segments)
+        oversized = self._oversized(texts)
+        if oversized and self.worst(oversized) == "block":
+            return Inspection("block", self.count(oversized), texts)  # before anything else takes time
         with_rules = self._rules is not None and self._may_match(self._rules, texts)
         found = [self._find(text, with_rules=with_rules) for text in texts]
-        every = [finding for findings in found for finding in findings]
+        every = [*oversized, *(finding for findings in found for finding in findings)]
         if not every:
             return Inspection("allow", (), texts)
         redacted = tuple(self.redact(text, findings) for text, findings in zip(texts, found, strict=True))
@@ -55,7 +62,8 @@ class GuardRunner:
     def cursors(self) -> list[tuple[str, Cursor]]:
         """One cursor for all rules and one for each other guard, for one text that arrives in pieces."""
         rules: list[tuple[str, Cursor]] = [] if self._rules is None else [("rules", self._rules.cursor())]
-        return rules + [(guard.name, guard.cursor()) for guard in self._others]
+        others = (*self._others, *(() if self._size is None else (self._size,)))
+        return rules + [(guard.name, guard.cursor()) for guard in others]
 
     def mode_of(self, finding: Finding) -> Mode:
         return Mode.BLOCK if finding.kind == FAILED else self.modes[finding.guard]
@@ -84,6 +92,12 @@ class GuardRunner:
         pieces.append(text[done - origin :])
         return "".join(pieces)
 
+    def _oversized(self, texts: Sequence[str]) -> list[Finding]:
+        """The size of all texts together: many small ones are as much work as one large one."""
+        if self._size is None:
+            return []
+        return self._size.find_total(sum(map(len, texts)))
+
     def _find(self, text: str, *, with_rules: bool) -> list[Finding]:
         """Every finding in one text. A guard that raises gives one over the whole of it, which blocks."""
         found: list[Finding] = []
@@ -102,6 +116,6 @@ class GuardRunner:
     def _may_match(self, rules: RuleSet, texts: Sequence[str]) -> bool:
         try:
             joined = texts[0] if len(texts) == 1 else _SEPARATOR.join(texts)
-            return bool(rules.present(joined.encode("ascii", "replace")))
+            return bool(rules.present(plain(joined)))
         except Exception:  # noqa: BLE001  what the fast pass cannot read goes to the rules themselves, which then fail
             return True

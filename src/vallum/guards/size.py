@@ -18,9 +18,13 @@ class Size:
         self.max_chars = max_chars
 
     def find(self, text: str) -> Sequence[Finding]:
-        if len(text) <= self.max_chars:
-            return ()
-        return [Finding(NAME, VERSION, "oversized", self.max_chars, len(text))]
+        return self.find_total(len(text))
+
+    def find_total(self, chars: int) -> list[Finding]:
+        """Of so many characters, in however many texts."""
+        if chars <= self.max_chars:
+            return []
+        return [Finding(NAME, VERSION, "oversized", self.max_chars, chars)]
 
     def cursor(self) -> "SizeCursor":
         return SizeCursor(self.max_chars)

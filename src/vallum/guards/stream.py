@@ -13,7 +13,9 @@ from vallum.guards.runner import FAILED, GuardRunner
 
 __all__ = ["Released", "StreamInspector"]
 
-MAX_HELD_CHARS = 65_536  # a private key or token is far smaller; what grows past it is refused, never released
+MAX_HELD_CHARS = 32_768  # a private key or token is far smaller; what grows past it is refused, never released
+_MANY_HELD_CHARS = 1024
+_SCAN_EVERY_SHARE = 8  # of a long held text, the part that must be new before it is worth reading again
 _CONTEXT_CHARS = 12  # of what has left, since guards look at the characters before a candidate
 
 
@@ -30,6 +32,7 @@ class Released:
 
 
 _BLOCKED = Released("", True)
+_NOTHING = Released("", False)
 
 
 class StreamInspector:
@@ -43,6 +46,7 @@ class StreamInspector:
         self._released = 0  # up to where the whole text has left
         self._pending: list[Finding] = []  # decided, and not yet left
         self._blocked = False
+        self._unread = 0  # characters that arrived since the buffer was last read
 
     def feed(self, text: str) -> Released:
         if self._blocked:
@@ -50,6 +54,10 @@ class StreamInspector:
         if not self._cursors:
             return Released(text, False)
         self._buffer += text
+        self._unread += len(text)
+        if self._unread < (len(self._buffer) - _MANY_HELD_CHARS) // _SCAN_EVERY_SHARE:
+            return _NOTHING  # something long has begun: reading it anew for each piece would cost its square
+        self._unread = 0
         return self._advance(final=False)
 
     def finish(self) -> Released:

@@ -1,6 +1,7 @@
 """Where a provider may be: answers a URL pointed at the machine's own metadata service or sent in the clear."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from unicodedata import normalize
 from urllib.parse import urlsplit
 
 __all__ = ["problem_with_url"]
@@ -9,6 +10,7 @@ __all__ = ["problem_with_url"]
 _METADATA_HOSTS = frozenset({"metadata.google.internal", "metadata.goog", "metadata", "instance-data"})
 _METADATA_ADDRESSES = frozenset({"fd00:ec2::254", "100.100.100.200", "192.0.0.192"})
 _MAX_URL_CHARS = 2048
+_NAT64 = IPv6Address("64:ff9b::").packed[:12]
 
 
 def problem_with_url(url: str, *, plain_http: bool) -> str | None:
@@ -26,6 +28,7 @@ def problem_with_url(url: str, *, plain_http: bool) -> str | None:
         return "holds a query or fragment: give the base address alone"
     if any(ord(char) <= 32 or ord(char) == 127 for char in url):
         return "holds spaces or control characters"
+    host = normalize("NFKC", host).replace("\u3002", ".")  # as resolvers read it
     address = _address(host)
     if host.lower().rstrip(".") in _METADATA_HOSTS or (address is not None and _is_metadata(address)):
         return f"{host} is a link-local or metadata address, which no provider has"
@@ -40,9 +43,18 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
         address = ip_address(host)
     except ValueError:
         return _loose_address(host)
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+    return address if isinstance(address, IPv4Address) else _embedded(address) or address
+
+
+def _embedded(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that an IPv6 one leads to: mapped, by 6to4, by NAT64 (RFC 6052), or the old compatible form."""
+    if address.ipv4_mapped is not None:
         return address.ipv4_mapped
-    return address
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address.packed[:12] in (_NAT64, bytes(12)) and int(address) > 1:
+        return IPv4Address(address.packed[12:])
+    return None
 
 
 def _loose_address(host: str) -> IPv4Address | None:

@@ -15,6 +15,9 @@ __all__ = ["ConfigurationRefused", "parse_files", "read_files"]
 MAX_FILES = 1000
 MAX_FILE_BYTES = 1_048_576  # a declaration is a kilobyte; refuse what cannot be one before parsing it
 
+MAX_ALL_CHARS = 1_048_576
+MAX_DOTS = 100  # in a line; the parser's work on dotted keys grows with the square of their parts
+
 _KINDS: Mapping[str, Any] = {"providers": Provider, "models": Model, "applications": Application}
 
 
@@ -44,6 +47,8 @@ def read_files(path: Path) -> dict[str, str]:
 
 def parse_files(files: Mapping[str, str]) -> Configuration:
     """Raises ConfigurationRefused that lists every problem. Whether the parts fit together is `Inventory.plan`'s."""
+    if sum(map(len, files.values())) > MAX_ALL_CHARS:
+        raise ConfigurationRefused([f"the files hold more than {MAX_ALL_CHARS} characters together"])
     problems: list[str] = []
     built: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
     declared_in: dict[tuple[str, str], str] = {}
@@ -64,9 +69,12 @@ def parse_files(files: Mapping[str, str]) -> Configuration:
 
 
 def _declarations(file: str, text: str, problems: list[str]) -> list[tuple[str, str, Any]]:
+    if any(line.count(".") > MAX_DOTS for line in text.splitlines()):
+        problems.append(f"{file}: a line holds more than {MAX_DOTS} dots: write it as several")
+        return []
     try:
         tree = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as e:
+    except (ValueError, RecursionError) as e:  # a number too long to read is a ValueError of its own
         problems.append(f"{file}: not TOML ({e})")
         return []
     found = []

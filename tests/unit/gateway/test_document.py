@@ -1,12 +1,13 @@
 """Every text of a document is found, and can be replaced; what is no text is left alone."""
 
+import base64
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vallum.gateway.document import decode_document, encode_document, text_places
+from vallum.gateway.document import _FIELD_NAMES, _VOCABULARY, decode_document, encode_document, text_places
 from vallum.guards import Channel
 from vallum.kernel.errors import Invalid
 
@@ -18,15 +19,13 @@ values = st.recursive(
 
 
 def strings(value, key=""):
-    """Every string that a reader of the JSON could read a secret from, but closed vocabularies."""
+    """Every string that a reader of the JSON could read a secret from: values, and names of unknown fields."""
     if isinstance(value, str):
-        short = key in ("role", "type", "object", "finish_reason", "stop_reason", "status", "detail")
-        if value and not (short and len(value) <= 32):
+        if value:
             yield value
     elif isinstance(value, dict):
         for name, inner in value.items():
-            if len(name) > 32 or not name.isidentifier():
-                yield name
+            yield name
             yield from strings(inner, name)
     elif isinstance(value, list):
         for inner in value:
@@ -36,7 +35,8 @@ def strings(value, key=""):
 @given(st.dictionaries(st.text(max_size=40), values, max_size=5))
 def test_no_string_is_missed(document):
     found = [place.text for place in text_places(document, Channel.USER)]
-    missing = [text for text in strings(document) if text not in found]
+    closed = _VOCABULARY | _FIELD_NAMES
+    missing = [text for text in strings(document) if text not in found and text not in closed]
     assert not missing
 
 
@@ -90,18 +90,47 @@ def test_channels_follow_roles_and_types_and_are_not_raised_by_what_text_says():
 
 
 def test_numbers_that_may_be_a_card_are_text_and_embeddings_are_not():
-    document = {"card": 4111111111111111, "count": 3, "vector": [0.5, 1e10], "list": [4111111111111111]}
-    assert [p.text for p in text_places(document, Channel.USER)] == ["4111111111111111", "4111111111111111"]
-
-
-def test_base64_passes_only_where_files_travel():
-    blob = "QUJD" * 100
     document = {
-        "image_url": {"url": f"data:image/png;base64,{blob}"},
-        "content": blob,
-        "data": "mail me at a@b.example ",
+        "input": 4111111111111111,
+        "seed": 3,
+        "data": [0.5, 1e10, 4111111111111111],
+        "top_p": 4111111111111111.0,
     }
     texts = [p.text for p in text_places(document, Channel.USER)]
-    assert blob in texts
-    assert "mail me at a@b.example " in texts
-    assert not [t for t in texts if t.startswith("data:image")]
+    assert texts == ["4111111111111111", "10000000000", "4111111111111111", "4111111111111111"]
+
+
+def test_what_follows_a_number_in_a_list_is_found():
+    document = {"content": [0.5, {"text": "after"}, "it"]}
+    assert [p.text for p in text_places(document, Channel.USER)] == ["after", "it"]
+
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 2).decode()
+
+
+def test_images_and_files_pass_unread_by_how_they_begin():
+    image = {"url": "data:image/png;base64," + PNG}
+    assert text_places({"image_url": image, "data": PNG}, Channel.USER) == []
+
+
+@pytest.mark.parametrize("key", ["url", "data", "file_data", "signature", "embedding", "anything"])
+@pytest.mark.parametrize("text", ["AKIA" + "A" * 400, "QUJD" * 100, "4111-1111-1111-1111 " * 20, "sk-proj-x\n" * 40])
+def test_what_only_looks_like_a_file_is_text_wherever_it_stands(key, text):
+    assert text in [p.text for p in text_places({key: text}, Channel.USER)]
+
+
+def test_base64_of_readable_text_is_read_and_replaced_inside():
+    wrapped = base64.b64encode(b"my mail is jane@example.com, do write").decode()
+    document = {"content": wrapped, "image_url": {"url": "data:text/plain;base64," + wrapped}}
+    places = [p for p in text_places(document, Channel.USER) if "jane@" in p.text]
+    assert len(places) == 2
+    for place in places:
+        place.replace("gone")
+    assert base64.b64decode(document["content"]) == b"gone"
+    assert document["image_url"]["url"] == "data:text/plain;base64," + base64.b64encode(b"gone").decode()
+
+
+@pytest.mark.parametrize("raw", [b'{"a":[' + b'"x",' * 300_000 + b'"x"]}', b'{"a":[' + b"{}," * 150_000 + b"{}]}"])
+def test_too_many_parts_are_refused_before_they_take_memory(raw):
+    with pytest.raises(Invalid, match="parts"):
+        decode_document(raw)

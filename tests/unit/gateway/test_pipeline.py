@@ -188,7 +188,9 @@ async def test_another_model_is_not_found_whether_or_not_it_exists(gateway, mode
     answer = await gateway.chat("x", model=model)
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
     entry = gateway.entry(answer.headers["x-vallum-entry"])
-    assert (entry.effect, entry.outcome, entry.asset) == ("deny", "denied", f"Model:{model}")
+    # A name that nobody declared is a stranger's text, and the ledger is for good.
+    shown = "unlisted" if model == "unlisted" else "unknown"
+    assert (entry.effect, entry.outcome, entry.asset) == ("deny", "denied", f"Model:{shown}")
 
 
 async def test_a_disabled_application_is_denied(gateway):
@@ -534,3 +536,58 @@ async def test_metrics_hold_numbers_and_names_and_no_content(gateway):
     assert 'vallum_findings_total{action="redact",guard="pii",kind="email"}' in text
     assert "jane" not in text
     assert "invented" not in text
+
+
+@pytest.mark.parametrize(
+    "extra", [{"previous_response_id": "resp_1"}, {"conversation": "conv_1"}, {"background": True}]
+)
+async def test_what_a_provider_keeps_is_out_of_reach(gateway, extra):
+    answer = await gateway.post("/v1/responses", {"model": "echo", "input": "x", **extra})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid")
+
+
+async def test_tokens_cannot_be_inspected_and_are_refused(gateway):
+    answer = await gateway.post("/v1/embeddings", {"model": "echo", "input": [[1, 2, 3]]})
+    assert answer.status_code == 400
+
+
+async def test_a_header_passes_on_names_of_features_and_nothing_else(gateway, upstream):
+    body = {"model": "claude", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}
+    for sent, passed in (("files-api-2025-04-14, other-1", True), ("AKIA0123 jane@example.com", False)):
+        await gateway.post("/v1/messages", body, headers={"anthropic-beta": sent})
+        assert (upstream.requests[-1][1].get("anthropic-beta") == sent) == passed
+
+
+async def test_the_applications_own_list_of_models_holds_whatever_policies_permit(gateway):
+    permit_all = '@id("all")\npermit (principal, action, resource);\n'
+    gateway.perform("apply_policy", body={"files": {"all.cedar": permit_all}})
+    assert (await gateway.chat("x", model="unlisted")).status_code == 404
+    assert (await gateway.chat("x", model="echo")).status_code == 200
+
+
+async def test_an_id_is_shown_only_of_an_entry_that_there_is(gateway):
+    shown = []
+    for _ in range(5):
+        answer = await gateway.post("/v1/chat/completions", {}, headers={"authorization": "Bearer nonsense"})
+        shown.append(answer.headers.get("x-vallum-entry"))
+    assert gateway.entry(shown[0]).outcome == "unauthenticated"
+    assert shown[1:] == [None] * 4
+    unknown = await gateway.post("/v1/nothing", {})
+    assert "x-vallum-entry" not in unknown.headers
+
+
+async def test_a_large_document_leaves_the_event_loop_to_others(gateway):
+    """What is long is inspected in a thread: the loop goes on turning meanwhile."""
+    turned = 0
+
+    async def turn():
+        nonlocal turned
+        while True:
+            await asyncio.sleep(0)
+            turned += 1
+
+    turning = asyncio.create_task(turn())
+    answer = await gateway.chat("4111 1111 1111 1112 " * 5_000)
+    turning.cancel()
+    assert answer.status_code == 200
+    assert turned > 50

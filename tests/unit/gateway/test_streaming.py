@@ -136,3 +136,46 @@ fields = st.sampled_from(["choices", "type", "delta", "index", "response", "usag
 def test_events_of_any_shape_are_passed_or_refused_and_never_crash(document, protocol):
     with suppress(Refused):
         run(protocol, [Event("", json.dumps(document).encode())])
+
+
+def event(**fields):
+    return Event(fields.get("type", ""), json.dumps(fields).encode())
+
+
+SPLIT = [
+    (AnthropicMessages(), [
+        event(type="content_block_start", index=0, content_block={"type": "text", "text": "jane@exam"}),
+        event(type="content_block_delta", index=0, delta={"type": "text_delta", "text": "ple.com "}),
+        event(type="content_block_stop", index=0),
+    ]),
+    (OpenAiResponses(), [
+        event(type="response.content_part.added", item_id="i", output_index=0, content_index=0,
+              part={"type": "output_text", "text": "jane@exam"}),
+        event(type="response.output_text.delta", item_id="i", output_index=0, content_index=0, delta="ple.com "),
+        event(type="response.output_text.done", item_id="i", output_index=0, content_index=0, text="jane@example.com "),
+    ]),
+    (OpenAiResponses(), [
+        event(type="response.output_item.added", output_index=0, item={"id": "i", "arguments": "jane@exam"}),
+        event(type="response.function_call_arguments.delta", item_id="i", output_index=0, delta="ple.com "),
+        event(type="response.function_call_arguments.done", item_id="i", output_index=0, arguments="jane@example.com "),
+    ]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("protocol", "events"), SPLIT)
+def test_a_text_that_its_first_event_begins_is_joined_with_the_rest(protocol, events):
+    guard, out = run(protocol, events)
+    assert "jane@exam" not in repr(out)
+    assert "ple.com" not in repr(out)
+    assert guard.findings[0].kind == "email"
+
+
+def test_a_tools_name_leaves_with_its_id_and_comes_once():
+    def chunk(**function):
+        call = {"index": 0, "id": "call_1", "function": function}
+        return event(choices=[{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}])
+
+    _, out = run(OpenAiChat(), [chunk(name="face", arguments="")])
+    assert json.loads(out[0].data)["choices"][0]["delta"]["tool_calls"][0]["function"]["name"] == "face"
+    with pytest.raises(Refused):
+        run(OpenAiChat(), [chunk(name="jane@exam"), chunk(name="ple.com")])

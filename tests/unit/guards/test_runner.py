@@ -139,5 +139,40 @@ def test_each_module_declares_what_it_offers():
         assert module.__all__, info.name
         assert all(hasattr(module, name) for name in module.__all__)
         public = {n for n, v in vars(module).items() if getattr(v, "__module__", "") == info.name and n[0] != "_"}
-        assert {n for n in public if not n.endswith("Cursor")} <= set(module.__all__) | {"Assertion", "OwnedRule"}
+        assert {n for n in public if not n.endswith("Cursor")} <= set(module.__all__) | {
+            "Assertion",
+            "OwnedRule",
+            "TooManyCandidates",
+        }
     assert all(hasattr(vallum.guards, name) for name in vallum.guards.__all__)
+
+
+def test_many_small_texts_are_as_large_as_one():
+    runner = build_runner({"size": Mode.BLOCK, "pii": Mode.REDACT}, max_chars=100)
+    assert runner.inspect(seg(*["x" * 10] * 10)).action == "allow"
+    assert runner.inspect(seg(*["x" * 10] * 11)).action == "block"
+    noting = build_runner({"size": Mode.DETECT}, max_chars=100)
+    assert [f.kind for f in noting.inspect(seg(*["x" * 10] * 11)).findings] == ["oversized"]
+
+
+def test_a_text_made_of_what_nearly_matches_is_refused_and_not_judged_for_minutes():
+    inspection = modes(pii="detect").inspect(seg("1.2.3.4 " * 60_000))
+    assert inspection.action == "block"
+    assert "guard_failed" in [f.kind for f in inspection.findings]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["4111\u00a01111\u00a01111\u00a01111", "\uff14111 1111 1111 1111", "\U0001d7d2111111111111111",
+     "536\u201122\u20118726",     "jane@ex\uff41mple.com", "\u0664111111111111111"],
+)  # fmt: skip
+def test_what_only_looks_different_is_read_as_what_it_looks_like(text):
+    inspection = modes(pii="redact").inspect(seg(f"it is {text} there"))
+    assert inspection.action == "redact"
+    assert text not in inspection.texts[0]
+    assert inspection.texts[0].endswith(" there")
+
+
+@pytest.mark.parametrize("text", ["4\ufe0f1\ufe0f1\ufe0f1", "AKIA\u00adIOSF", "12\u00ad34"])
+def test_signs_that_would_hide_a_number_or_key_are_found(text):
+    assert modes(unicode="block").inspect(seg(text)).action == "block"

@@ -162,7 +162,8 @@ def test_parts_that_do_not_fit_together_are_refused(inventory, records, change, 
     "url",
     ["http://169.254.169.254/latest", "https://169.254.169.254/", "https://[fe80::1]/", "https://[fd00:ec2::254]/",
      "https://metadata.google.internal/", "https://[::ffff:169.254.169.254]/", "https://2852039166/",
-     "https://0xA9FEA9FE/", "https://0251.0376.0251.0376/", "https://169.254.43518/", "https://0.0.0.0/",
+     "https://[64:ff9b::a9fe:a9fe]/", "https://[2002:a9fe:a9fe::]/", "https://[::169.254.169.254]/",
+     "https://169。254。169。254/", "https://0xA9FEA9FE/", "https://0251.0376.0251.0376/", "https://169.254.43518/", "https://0.0.0.0/",
      "ftp://example.org", "https://", "https://user:pass@example.org/", "https://example.org/?key=1",
      "https://exa mple.org/", "http://10.0.0.1/v1", "https://[", "", "https://example.org:99999/", "https://METADATA./"],
 )  # fmt: skip
@@ -200,3 +201,18 @@ def test_folders_and_files_are_read(tmp_path):
     (tmp_path / "b.toml").write_bytes(b"\xff")
     with pytest.raises(Invalid, match="UTF-8"):
         read_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a" + ".a" * 200_000 + " = 1", "[" + "a." * 200_000 + "a]", "x = {" + "a." * 5000 + "a = 1}",
+     "a = " + "9" * 900_000,     "[" * 50_000, "x = " + "[" * 50_000],
+)  # fmt: skip
+def test_a_file_made_to_stall_the_parser_is_refused_at_once(text):
+    with pytest.raises(ConfigurationRefused):
+        parse_files({"a.toml": text})
+
+
+def test_files_are_bounded_together():
+    with pytest.raises(ConfigurationRefused, match="together"):
+        parse_files({f"{n}.toml": "#" * 60_000 for n in range(20)})

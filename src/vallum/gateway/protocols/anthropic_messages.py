@@ -77,7 +77,7 @@ class AnthropicMessages:
         yield _event("message_delta", {"delta": stop, "usage": {"output_tokens": answer.usage.output_tokens}})
         yield _event("message_stop", {})
 
-    def render_error(self, refused: Refused, entry_id: str) -> dict[str, Any]:
+    def render_error(self, refused: Refused, entry_id: str | None) -> dict[str, Any]:
         kind = _ERROR_TYPES.get(refused.status, "invalid_request_error" if refused.status < 500 else "api_error")
         error = {"type": kind, "message": refused.message, "code": refused.error_code, "entry": entry_id}
         return {"type": "error", "error": error, "request_id": entry_id}
@@ -90,6 +90,8 @@ class AnthropicMessages:
 
     def deltas(self, event: dict[str, Any]) -> Sequence[Delta]:
         delta = event.get("delta")
+        if event.get("type") == "content_block_start":
+            return _begun(event)
         if event.get("type") != "content_block_delta" or not isinstance(delta, dict):
             return ()
         index, kind = event.get("index"), delta.get("type")
@@ -112,6 +114,19 @@ class AnthropicMessages:
     def render_delta(self, like: Mapping[str, Any], path: Path, text: str) -> tuple[str, dict[str, Any]]:
         delta = {"type": path[1], str(path[2]): text}
         return "content_block_delta", {"type": "content_block_delta", "index": path[0], "delta": delta}
+
+
+def _begun(event: dict[str, Any]) -> Sequence[Delta]:
+    """The text that a block begins with, which its deltas go on with: usually empty, and not to be taken on trust."""
+    block, index = event.get("content_block"), event.get("index")
+    if not isinstance(block, dict):
+        return ()
+    place = index if type(index) is int else 0
+    return [
+        Delta((place, f"{key}_delta", key), block, key)
+        for key in ("text", "thinking")
+        if isinstance(block.get(key), str)
+    ]
 
 
 def _event(name: str, fields: dict[str, Any]) -> bytes:

@@ -67,7 +67,7 @@ class OpenAiChat:
         yield render_event("", encode_document({**head, "choices": [], "usage": _usage(answer.usage)}))
         yield b"data: [DONE]\n\n"
 
-    def render_error(self, refused: Refused, entry_id: str) -> dict[str, Any]:
+    def render_error(self, refused: Refused, entry_id: str | None) -> dict[str, Any]:
         return openai_error(refused, entry_id)
 
     def render_error_event(self, refused: Refused, entry_id: str) -> bytes:
@@ -117,7 +117,7 @@ def _collect(value: dict[str, Any], path: Path, found: list[Delta]) -> None:
     for key, inner in value.items():
         if type(inner) is str:
             if key not in ("role", "id", "type"):
-                found.append(Delta((*path, key), value, key))
+                found.append(Delta((*path, key), value, key, whole=key == "name"))
         elif type(inner) is dict:
             _collect(inner, (*path, key), found)
         elif type(inner) is list:

@@ -21,7 +21,9 @@ class OpenAiEmbeddings:
         check_common(document)
         given = document.get("input")
         if not isinstance(given, str | list) or not given:
-            raise Invalid("input: give a text, or a list of texts or tokens")
+            raise Invalid("input: give a text, or a list of texts")
+        if isinstance(given, list) and not all(isinstance(text, str) for text in given):
+            raise Invalid("input: give texts; what tokens say cannot be inspected")
         if document.get("stream"):
             raise Invalid("stream: embeddings do not stream")
 
@@ -32,7 +34,7 @@ class OpenAiEmbeddings:
         usage = answer.get("usage")
         return Usage(whole_number(usage.get("prompt_tokens")), 0) if isinstance(usage, dict) else None
 
-    def render_error(self, refused: Refused, entry_id: str) -> dict[str, Any]:
+    def render_error(self, refused: Refused, entry_id: str | None) -> dict[str, Any]:
         return openai_error(refused, entry_id)
 
     # It has no text of its own and no stream.

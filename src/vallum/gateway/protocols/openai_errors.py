@@ -16,7 +16,7 @@ _TYPES = {
 }
 
 
-def openai_error(refused: Refused, entry_id: str) -> dict[str, Any]:
+def openai_error(refused: Refused, entry_id: str | None) -> dict[str, Any]:
     kind = _TYPES.get(refused.status, "invalid_request_error" if refused.status < 500 else "api_error")
     return {
         "error": {

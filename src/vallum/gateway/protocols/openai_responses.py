@@ -29,6 +29,9 @@ class OpenAiResponses:
         check_common(document)
         if not isinstance(document.get("input"), str | list | None):
             raise Invalid("input: must be a text or a list of items")
+        for name in ("previous_response_id", "conversation"):
+            if document.get(name) is not None:
+                raise Invalid(f"{name}: what a provider keeps belongs to no application here; send the conversation")
         if document.get("background"):
             raise Invalid("background: an answer fetched later would pass no guard; leave it out")
 
@@ -77,7 +80,7 @@ class OpenAiResponses:
         for number, (name, fields) in enumerate(events):
             yield render_event(name, encode_document({"type": name, "sequence_number": number, **fields}))
 
-    def render_error(self, refused: Refused, entry_id: str) -> dict[str, Any]:
+    def render_error(self, refused: Refused, entry_id: str | None) -> dict[str, Any]:
         return openai_error(refused, entry_id)
 
     def render_error_event(self, refused: Refused, entry_id: str) -> bytes:
@@ -90,9 +93,9 @@ class OpenAiResponses:
     def deltas(self, event: dict[str, Any]) -> Sequence[Delta]:
         if event.get("logprobs"):
             event["logprobs"] = []
-        if not isinstance(event.get("delta"), str):
-            return ()
-        return (Delta((_kind(event), *_place(event)), event, "delta"),)
+        if isinstance(event.get("delta"), str):
+            return (Delta((_kind(event), *_place(event)), event, "delta"),)
+        return _begun(event)
 
     def ended(self, event: Mapping[str, Any]) -> Path | None:
         kind = event.get("type")
@@ -109,6 +112,24 @@ class OpenAiResponses:
         kind = str(path[0])
         fields = {str(path[at]): path[at + 1] for at in range(1, len(path), 2)}
         return kind, {"type": kind, "sequence_number": like.get("sequence_number", 0), **fields, "delta": text}
+
+
+def _begun(event: dict[str, Any]) -> Sequence[Delta]:
+    """The texts that an event begins, which its deltas go on with: usually empty, and not to be taken on trust."""
+    kind, part, item = event.get("type"), event.get("part"), event.get("item")
+    if kind == "response.content_part.added" and isinstance(part, dict):
+        pieces = [("text", "output_text"), ("refusal", "refusal")]
+        return [
+            Delta((f"response.{name}.delta", *_place(event)), part, key)
+            for key, name in pieces
+            if isinstance(part.get(key), str)
+        ]
+    if kind == "response.reasoning_summary_part.added" and isinstance(part, dict) and isinstance(part.get("text"), str):
+        return [Delta(("response.reasoning_summary_text.delta", *_place(event)), part, "text")]
+    if kind == "response.output_item.added" and isinstance(item, dict) and isinstance(item.get("arguments"), str):
+        place = _place({"item_id": item.get("id"), "output_index": event.get("output_index")})
+        return [Delta(("response.function_call_arguments.delta", *place), item, "arguments")]
+    return ()
 
 
 def _kind(event: Mapping[str, Any]) -> str:

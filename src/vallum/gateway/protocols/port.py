@@ -24,6 +24,7 @@ class Delta:
     path: Path
     container: dict[str, Any]
     key: str
+    whole: bool = False  # it comes once, as a tool's name does; a second piece is refused
 
     @property
     def text(self) -> str:
@@ -70,7 +71,7 @@ class WireProtocol(Protocol):
 
     def render_stream(self, answer: PlainAnswer) -> Iterator[bytes]: ...
 
-    def render_error(self, refused: Refused, entry_id: str) -> dict[str, Any]: ...
+    def render_error(self, refused: Refused, entry_id: str | None) -> dict[str, Any]: ...
 
     def render_error_event(self, refused: Refused, entry_id: str) -> bytes: ...
 

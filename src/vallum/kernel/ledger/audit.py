@@ -6,9 +6,11 @@ An edit to any of them could hide an entry from a reader or show another content
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
+from sqlalchemy.exc import MultipleResultsFound
 
 from vallum.kernel.errors import IntegrityError, Invalid, NotFound
 from vallum.kernel.ledger import records
@@ -23,6 +25,7 @@ from vallum.kernel.ledger.verify import verify_log
 __all__ = ["StoreReport", "verify_store"]
 
 _PAGE_ROWS = 500
+_BEFORE_ALL = -(1 << 63)  # a row with a negative position is a row too
 
 
 class StoreMismatch(IntegrityError):
@@ -50,6 +53,13 @@ def verify_store(conn: Connection, ledger: Ledger, keys: Keys, earlier: bytes | 
 
     Raises IntegrityError naming the first failure. One pass over everything.
     """
+    try:
+        return _verify_store(conn, ledger, keys, earlier)
+    except (TypeError, ValueError, LookupError, AttributeError, MultipleResultsFound) as e:
+        raise StoreMismatch(f"a stored value is not of its type: {type(e).__name__}") from e
+
+
+def _verify_store(conn: Connection, ledger: Ledger, keys: Keys, earlier: bytes | None) -> StoreReport:
     note = ledger.head(conn)
     size = int(note.split("\n", 2)[1])
     verifier = NoteVerifier.parse(ledger.verifier_key)
@@ -78,7 +88,7 @@ class _Counted:
 
 def _check_rows(conn: Connection, keys: Keys, size: int) -> _Counted:
     """Every row, numbered or not: its hash, the columns that searches use, and its contents."""
-    counted, last = _Counted(), -1
+    counted, last = _Counted(), _BEFORE_ALL
     c = records.entries.c
     while True:
         rows = conn.execute(
@@ -93,6 +103,8 @@ def _check_rows(conn: Connection, keys: Keys, size: int) -> _Counted:
             counted.numbered += row.idx is not None
             counted.pending += row.idx is None
         _check_contents(conn, keys, entries, counted)
+    if counted.pending and conn.dialect.name == "sqlite":
+        raise StoreMismatch(f"{counted.pending} entries have no number: on SQLite they get it as they are appended")
     if counted.numbered != size:
         raise StoreMismatch(f"{counted.numbered} entries are numbered, the tree has {size}")
     stored = conn.execute(select(func.count()).select_from(records.contents)).scalar_one()
@@ -120,7 +132,8 @@ def _check_row(row: Row[Any], size: int) -> Entry:
 def _check_contents(conn: Connection, keys: Keys, entries: Mapping[str, Entry], counted: _Counted) -> None:
     """Open every sealed content of these entries that its key still opens."""
     counted.named += sum(len(entry.contents) for entry in entries.values())
-    found = conn.execute(select(records.contents).where(records.contents.c.entry_id.in_(entries)))
+    found = conn.execute(select(records.contents).where(records.contents.c.entry_id.in_(entries))).all()
+    _check_kept(entries, {(row.entry_id, row.name) for row in found})
     for row in found:
         entry = entries[row.entry_id]
         counted.present += 1
@@ -131,6 +144,18 @@ def _check_contents(conn: Connection, keys: Keys, entries: Mapping[str, Entry], 
         except NotFound:
             continue  # its key was destroyed on purpose; the salt that is left opens nothing
         counted.opened += 1
+
+
+def _check_kept(entries: Mapping[str, Entry], present: set[tuple[str, str]]) -> None:
+    """A content may go when its time is over, and not before; destroying its key leaves the row."""
+    now = datetime.now(UTC)
+    for entry in entries.values():
+        days = entry.context.get("keep_days")
+        if not isinstance(days, int) or datetime.fromisoformat(entry.time) + timedelta(days=days) <= now:
+            continue
+        for name in entry.contents:
+            if (entry.entry_id, name) not in present:
+                raise StoreMismatch(f"the content {name} of {entry.entry_id} was removed before its time was over")
 
 
 def _check_head(conn: Connection, size: int) -> None:

@@ -22,6 +22,7 @@ from vallum.kernel.values import AssetRef, Subject, SubjectKind
 __all__ = ["PolicyStore"]
 
 EPOCH = "policy"
+_BOUNDS = "bounds.cedar"
 
 
 class PolicyStore:
@@ -57,8 +58,16 @@ class PolicyStore:
         return PolicySet.parse(files, row.schema_text)
 
     def check(self, files: Mapping[str, str]) -> PolicySet:
-        """Try `files` in a child process, which takes a moment. Raises PolicyRefused, also for a set without return."""
+        """Try `files` in a child process, which takes a moment. Raises PolicyRefused, also for a set without return.
+
+        The shipped bounds (no crossing of tenants, a fresh second factor for what is sensitive) are part of every set:
+        whoever may write policies may not thereby lift what no permission overrides.
+        """
         schema_text = shipped_schema()
+        bounds = shipped_policies()[_BOUNDS]
+        if files.get(_BOUNDS, bounds) != bounds:
+            raise PolicyRefused(f"{_BOUNDS} is part of every set and cannot be changed")
+        files = {**files, _BOUNDS: bounds}
         check_policies(files, schema_text)
         policy_set = PolicySet.parse(files, schema_text)
         local = Subject(SubjectKind.SYSTEM, "vallum", DEFAULT_TENANT)

@@ -2,6 +2,7 @@
 
 import io
 import random
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -166,3 +167,63 @@ def test_an_export_signed_by_somebody_else_is_refused(records, ledger, keyring, 
         ledger.export(conn, out)
     with pytest.raises(IntegrityError):
         verify_export(out.getvalue().splitlines(keepends=True), NoteVerifier.parse(other.verifier_key))
+
+
+def _run(records, sql, *values):
+    with records.write() as conn:
+        return conn.exec_driver_sql(sql.replace("?", "?" if conn.dialect.name == "sqlite" else "%s"), tuple(values))
+
+
+COPY = "INSERT INTO ledger_entries (position, idx, entry_id, kind, subject, asset, effect, canonical, leaf) "
+OF_ROW_3 = "SELECT ?, NULL, ?, kind, subject, asset, effect, canonical, leaf FROM ledger_entries WHERE idx = 3"
+
+
+@pytest.mark.parametrize("position", [-7, 999_999])
+def test_a_forged_row_is_found_wherever_it_stands(records, ledger, keyring, published, position):
+    _run(records, COPY + OF_ROW_3, position, "ent_forged")
+    with pytest.raises(IntegrityError):
+        _verify(records, ledger, keyring, published)
+
+
+def test_a_consistent_row_without_a_number_is_found_on_sqlite(records, ledger, keyring, published, make_draft):
+    """It needs no key. On PostgreSQL rows do wait for their number, and whoever may insert there may append."""
+    if records.dialect != "sqlite":
+        return
+    forged = ledger.prepare(make_draft(9999))
+    e = forged.entry
+    _run(
+        records, COPY + "VALUES (?, NULL, ?, ?, ?, ?, ?, ?, ?)",
+        10_000, e.entry_id, e.kind, e.subject, e.asset, e.effect, forged.canonical, forged.leaf,
+    )  # fmt: skip
+    with pytest.raises(IntegrityError, match="no number"):
+        _verify(records, ledger, keyring, published)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["UPDATE ledger_entries SET canonical = CAST(canonical AS TEXT) WHERE idx = 5",
+     "INSERT INTO ledger_head (id, size, peaks, checkpoint) SELECT 2, size, peaks, checkpoint FROM ledger_head",
+     "UPDATE ledger_head SET checkpoint = 'x'", "UPDATE ledger_tiles SET hashes = 'x'"],
+)  # fmt: skip
+def test_what_is_of_another_type_is_a_mismatch_and_not_a_crash(records, ledger, keyring, published, sql):
+    if records.dialect != "sqlite" and "TEXT" in sql:
+        return  # its columns have types
+    _run(records, sql)
+    with pytest.raises(IntegrityError):
+        _verify(records, ledger, keyring, published)
+
+
+def test_a_content_may_go_when_its_time_is_over_and_not_before(records, ledger, keyring, append, make_draft, tmp_path):
+    kept = make_draft(1, contents={"request": b"x"}, context={"keep_days": 30})
+    append([kept], batch=1)
+    publisher = type("P", (), {"outside_checkpoint": staticmethod(lambda: None)})
+    assert _verify(records, ledger, keyring, publisher).contents == 1
+    _run(records, "DELETE FROM ledger_contents")
+    now = datetime.now(UTC)
+    with records.read() as conn:
+        entry = ledger.entries(conn, limit=1)[0]
+    if datetime.fromisoformat(entry.time) + timedelta(days=30) > now:
+        with pytest.raises(IntegrityError, match="before its time"):
+            _verify(records, ledger, keyring, publisher)
+    else:  # the tests' clock stands further back
+        assert _verify(records, ledger, keyring, publisher).shredded == 1

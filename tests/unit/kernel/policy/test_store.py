@@ -54,3 +54,9 @@ def test_a_digest_in_force_that_was_never_applied_is_found(records, store):
 def test_a_set_that_nobody_could_change_again_is_refused(store, text):
     with pytest.raises(PolicyRefused, match="nobody could change"):
         store.check({"a.cedar": text})
+
+
+def test_the_bounds_are_part_of_every_set_and_cannot_be_changed(store):
+    assert store.check({"a.cedar": MORE}).files["bounds.cedar"] == shipped_policies()["bounds.cedar"]
+    with pytest.raises(PolicyRefused, match=r"bounds\.cedar"):
+        store.check({"a.cedar": MORE, "bounds.cedar": "// gone"})
