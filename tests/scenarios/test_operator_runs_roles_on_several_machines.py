@@ -75,10 +75,10 @@ FILES = """
 kind = "extractive"
 [models.handbook]
 provider = "handbook"
-[applications.shared]
+[applications.{name}]
 owner = "o@example.com"
 models = ["handbook"]
-limits = { requests_per_day = 10, concurrent = 8 }
+limits = {{ requests_per_day = 10, concurrent = 8 }}
 """
 
 
@@ -87,9 +87,10 @@ def test_two_gateways_a_control_plane_and_a_worker(installation, tmp_path):
     start, run, ca_file = installation
     assert run("status", check=False).returncode in (2, 9)  # nothing is migrated yet
     run("migrate")
-    (tmp_path / "shared.toml").write_text(FILES)
+    name = f"shared-{uuid.uuid4().hex[:8]}"  # its limits are counted on a Redis that outlives this test
+    (tmp_path / "shared.toml").write_text(FILES.format(name=name))
     run("apply", tmp_path / "shared.toml")
-    key = run("keys", "issue", "shared", "--label", "both").stdout.strip()
+    key = run("keys", "issue", name, "--label", "both").stdout.strip()
     urls = [start("gateway"), start("gateway")]
     control = start("control")
     start("worker")
