@@ -24,4 +24,6 @@ def format_time(instant: datetime) -> str:
     """
     if instant.tzinfo is None:
         raise ValueError("a naive datetime has no place in a record; pass an aware one")
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if instant.tzinfo is not UTC:
+        instant = instant.astimezone(UTC)
+    return instant.isoformat(timespec="microseconds")[:-6] + "Z"  # strftime takes six times as long

@@ -6,6 +6,7 @@ cannot be guessed. Source: the ULID specification.
 
 import os
 import time
+from functools import lru_cache
 
 __all__ = ["new_id"]
 
@@ -21,9 +22,12 @@ def new_id(kind: str) -> str:
     """A fresh id: `kind`, an underscore, 26 characters. `kind` is two to eight lower-case letters."""
     if not (2 <= len(kind) <= 8 and kind.isascii() and kind.islower() and kind.isalpha()):
         raise ValueError(f"an id kind is two to eight lower-case letters, not {kind!r}")
-    milliseconds = time.time_ns() // 1_000_000
-    stamp = "".join([_ALPHABET[milliseconds >> place & 31] for place in _STAMP_PLACES])
-    return f"{kind}_{stamp}{_random_chars()}"
+    return f"{kind}_{_stamp(time.time_ns() // 1_000_000)}{_random_chars()}"
+
+
+@lru_cache(maxsize=2)  # ids come in bursts: most share their millisecond with the one before
+def _stamp(milliseconds: int) -> str:
+    return "".join([_ALPHABET[milliseconds >> place & 31] for place in _STAMP_PLACES])
 
 
 def _random_chars() -> str:
