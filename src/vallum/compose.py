@@ -32,7 +32,6 @@ from vallum.kernel.ledger.sequencer import Sequencer
 from vallum.kernel.ledger.writer import LedgerWriter
 from vallum.kernel.policy import AssetFacts, Directory, PolicyEngine, PolicyStore
 from vallum.kernel.policy.store import EPOCH as POLICY_EPOCH
-from vallum.kernel.store.blobs import Blobs
 from vallum.kernel.store.epochs import EpochWatch
 from vallum.kernel.store.records import Records
 from vallum.kernel.store.schema import check_schema, migrate
@@ -161,6 +160,8 @@ class Background:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
+        from vallum.kernel.store.blobs import Blobs
+
         settings = platform.settings
         self._sequencer = Sequencer(platform.ledger, platform.records)
         blobs = Blobs.open(settings.blobs_url)
@@ -312,6 +313,8 @@ def _directory(identity: Identity, inventory: Inventory) -> Directory:
 
 def published_checkpoint(settings: Settings) -> bytes | None:
     """The newest head in the blob store; None when none was published."""
+    from vallum.kernel.store.blobs import Blobs
+
     try:
         return _LedgerFiles(Blobs.open(settings.blobs_url)).get("checkpoint")
     except NotFound:
@@ -321,14 +324,15 @@ def published_checkpoint(settings: Settings) -> bytes | None:
 class _LedgerFiles:
     """The part of the blob store that the published log lives in."""
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: Any) -> None:
+        """`blobs` is `kernel.store.blobs.Blobs`, which only the processes that publish import."""
         self._blobs = blobs
 
     def put(self, key: str, data: bytes) -> None:
         self._blobs.put(f"ledger/{key}", data)
 
     def get(self, key: str) -> bytes:
-        return self._blobs.get(f"ledger/{key}")
+        return bytes(self._blobs.get(f"ledger/{key}"))
 
 
 def _require_database(settings: Settings) -> None:

@@ -28,7 +28,8 @@ class Reply:
 
     async def events(self, frames: Sequence[bytes]) -> None:
         await self._begin_stream()
-        await self._send({"type": "http.response.body", "body": b"".join(frames), "more_body": True})
+        body = frames[0] if len(frames) == 1 else b"".join(frames)
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def last_events(self, frames: Sequence[bytes]) -> None:
         await self._begin_stream()

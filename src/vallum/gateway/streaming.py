@@ -94,7 +94,7 @@ class StreamGuard:
         if self.chars > self._max_chars:
             message = "the answer is longer than this gateway lets through"
             raise Refused(502, "stream_too_long", message, outcome="stream_too_long")
-        if any(delta.path[: len(path)] == path for path in self._ended):
+        if self._ended and any(delta.path[: len(path)] == path for path in self._ended):
             raise _garbage("the provider went on with a text it had ended")
         if delta.whole:
             return self._inspect_whole(delta, text)

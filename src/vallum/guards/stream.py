@@ -76,19 +76,21 @@ class StreamInspector:
                 return self._block([Finding(name, "", FAILED, self._released, settled)])
             found += findings
             settled = min(settled, position)
-        if any(self._runner.mode_of(finding) is Mode.BLOCK for finding in found):
-            return self._block(found)
-        self._pending += [f for f in found if self._runner.mode_of(f) is Mode.REDACT]
+        if found:
+            if any(self._runner.mode_of(finding) is Mode.BLOCK for finding in found):
+                return self._block(found)
+            self._pending += [f for f in found if self._runner.mode_of(f) is Mode.REDACT]
         return self._release(settled, found)
 
     def _release(self, settled: int, found: Sequence[Finding]) -> Released:
-        for finding in sorted(self._pending, key=lambda f: f.start, reverse=True):
-            if finding.start < settled < finding.end:
-                settled = finding.start
-        leaving = [f for f in self._pending if f.start < settled]
+        if self._pending:
+            for finding in sorted(self._pending, key=lambda f: f.start, reverse=True):
+                if finding.start < settled < finding.end:
+                    settled = finding.start
         held_from = max(self._released, settled)
         text = self._buffer[self._released - self._origin : held_from - self._origin]
-        if leaving:
+        if self._pending:
+            leaving = [f for f in self._pending if f.start < settled]
             text = self._runner.redact(text, leaving, self._released)
             self._pending = [f for f in self._pending if f.start >= settled]
         self._released = held_from

@@ -6,6 +6,7 @@ supervisor learns that everything answers by asking `/readyz` over the real sock
 
 import ctypes
 import multiprocessing
+import os
 import signal
 import ssl
 import sys
@@ -47,6 +48,7 @@ def serve(
     cannot start, with the worker's reason on standard error.
     """
     multiprocessing.set_start_method("spawn", force=True)
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # a worker's threads would each keep freed memory of their own
     server = Granian(
         "vallum",
         address=settings.host,
