@@ -176,7 +176,7 @@ def stop(server: subprocess.Popen[str]) -> None:
 
 
 def growth(server: subprocess.Popen[str], port: int, key: str, requests: int) -> dict[str, float]:
-    load(port, key, 10_000, 32)
+    load(port, key, 30_000, 32)  # connections, caches and the allocator fill first
     before = largest_mib(server.pid)
     load(port, key, requests, 32)
     after = largest_mib(server.pid)
