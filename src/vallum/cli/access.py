@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vallum.cli.options import AsJson, Config, Data, Url
-from vallum.cli.output import print_json, print_record, print_table, read_secret_line, say
+from vallum.cli.output import print_json, print_record, print_table, read_secret_line, report, say
 from vallum.cli.registry import command, group
 from vallum.cli.transport import credentials_file, load_credentials, opened, save_credentials
 
@@ -119,12 +119,12 @@ def list_keys(
 @command(api_keys, "revoke", performs=("revoke_key",), example="vallum keys revoke key_01J… --data vallum-data")
 def revoke_key(
     key_id: Annotated[str, typer.Argument(help="The key's id.")],
-    data: Data = None, url: Url = None, config: Config = None,
+    data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Revoke a key; every worker refuses it within a second."""
     with opened(data, url, config) as transport:
         transport.perform("revoke_key", path={"id": key_id})
-    say(f"revoked {key_id}")
+    report(as_json, {"id": key_id}, f"revoked {key_id}")
 
 
 # People.
@@ -156,12 +156,12 @@ def invite(
 @command(people, "disable", performs=("disable_person",), example="vallum people disable per_01J… --data vallum-data")
 def disable_person(
     person_id: Annotated[str, typer.Argument(help="The person's id.")],
-    data: Data = None, url: Url = None, config: Config = None,
+    data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """End somebody's access and every session of theirs."""
     with opened(data, url, config) as transport:
         transport.perform("disable_person", path={"id": person_id})
-    say(f"disabled {person_id}")
+    report(as_json, {"id": person_id}, f"disabled {person_id}")
 
 
 # Services.
@@ -203,9 +203,9 @@ def create_service(
 )
 def disable_service(
     service_id: Annotated[str, typer.Argument(help="The service's id.")],
-    data: Data = None, url: Url = None, config: Config = None,
+    data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """End a service's access; its tokens end with it."""
     with opened(data, url, config) as transport:
         transport.perform("disable_service", path={"id": service_id})
-    say(f"disabled {service_id}")
+    report(as_json, {"id": service_id}, f"disabled {service_id}")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from vallum.cli.options import AsJson, Config, Data, Url
-from vallum.cli.output import print_json, print_table, read_secret_line, say
+from vallum.cli.output import print_json, print_table, read_secret_line, report
 from vallum.cli.registry import command, group
 from vallum.cli.transport import opened
 
@@ -20,12 +20,12 @@ Purpose = Annotated[str, typer.Argument(help="content, fields, artifacts, signin
 
 
 @command(secrets, "put", performs=("put_secret",), example="vallum secrets put openai --data vallum-data < key.txt")
-def put_secret(name: Name, data: Data = None, url: Url = None, config: Config = None) -> None:
+def put_secret(name: Name, data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False) -> None:
     """Keep a secret: asked for on a terminal, else the first line of standard input. Never an argument."""
     value = read_secret_line("Value: ")
     with opened(data, url, config) as transport:
         transport.perform("put_secret", path={"name": name}, body={"value": value})
-    say(f"the vault holds {name}")
+    report(as_json, {"name": name}, f"the vault holds {name}")
 
 
 @command(secrets, "list", performs=("list_secrets",), example="vallum secrets list --data vallum-data")
@@ -40,11 +40,13 @@ def list_secrets(data: Data = None, url: Url = None, config: Config = None, as_j
 
 
 @command(secrets, "delete", performs=("delete_secret",), example="vallum secrets delete openai --data vallum-data")
-def delete_secret(name: Name, data: Data = None, url: Url = None, config: Config = None) -> None:
+def delete_secret(
+    name: Name, data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False
+) -> None:
     """Forget a secret."""
     with opened(data, url, config) as transport:
         transport.perform("delete_secret", path={"name": name})
-    say(f"the vault forgot {name}")
+    report(as_json, {"name": name}, f"the vault forgot {name}")
 
 
 @command(keysets, "list", performs=("list_keysets",), example="vallum keysets list --data vallum-data")
@@ -65,20 +67,25 @@ def list_keysets(data: Data = None, url: Url = None, config: Config = None, as_j
 
 @command(keysets, "rotate", performs=("rotate_keyset",), example="vallum keysets rotate content --data vallum-data")
 def rotate(
-    purpose: Purpose, tenant: Tenant = "default", data: Data = None, url: Url = None, config: Config = None
+    purpose: Purpose,
+    tenant: Tenant = "default",
+    data: Data = None,
+    url: Url = None,
+    config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
     """Seal with a fresh key from now on; older versions still open what they sealed."""
     with opened(data, url, config) as transport:
         made = transport.perform("rotate_keyset", path={"tenant": tenant, "purpose": purpose})
-    say(f"{tenant}/{purpose} seals with version {made['version']}")
+    report(as_json, made, f"{tenant}/{purpose} seals with version {made['version']}")
 
 
 @command(keysets, "rewrap", performs=("rewrap_keysets",), example="vallum keysets rewrap --data vallum-data")
-def rewrap(data: Data = None, url: Url = None, config: Config = None) -> None:
+def rewrap(data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False) -> None:
     """Wrap every key under the newest root key."""
     with opened(data, url, config) as transport:
         done = transport.perform("rewrap_keysets")
-    say(f"wrapped {done['keys']} keys anew")
+    report(as_json, done, f"wrapped {done['keys']} keys anew")
 
 
 @command(
@@ -90,7 +97,7 @@ def destroy(
     version: Annotated[int, typer.Option("--version", help="Which version.")],
     tenant: Tenant = "default",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    data: Data = None, url: Url = None, config: Config = None,
+    data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Destroy a key version, and with it everything it sealed, for good."""
     if not yes:
@@ -98,4 +105,4 @@ def destroy(
     path = {"tenant": tenant, "purpose": purpose, "version": str(version)}
     with opened(data, url, config) as transport:
         done = transport.perform("destroy_key", path=path)
-    say(f"destroyed {done['keys']} key")
+    report(as_json, done, f"destroyed {done['keys']} key")

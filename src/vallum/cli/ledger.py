@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vallum.cli.options import AsJson, Config, Data, Folder, Url
-from vallum.cli.output import print_json, print_record, print_table, say
+from vallum.cli.output import print_json, print_record, print_table, report, say
 from vallum.cli.registry import command, group
 from vallum.cli.transport import local_settings, opened
 from vallum.kernel.errors import Invalid
@@ -76,7 +76,7 @@ def prove(
 @command(app, "export", performs=("export_ledger",), example="vallum ledger export --output ledger.jsonl")
 def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
-    data: Data = None, url: Url = None, config: Config = None,
+    data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Write the whole log to a file that verifies on any machine."""
     written = entries = 0
@@ -87,7 +87,8 @@ def export(
             written += len(piece)
             entries += piece.count(b"\n")
     fresh.replace(output)
-    say(f"{output}: {entries - 1} entries, {written} bytes; verify with: vallum ledger verify --export {output}")
+    text = f"{output}: {entries - 1} entries, {written} bytes; verify with: vallum ledger verify --export {output}"
+    report(as_json, {"file": str(output), "entries": entries - 1, "bytes": written}, text)
 
 
 @command(

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["print_json", "print_record", "print_table", "printable", "read_secret_line", "say"]
+__all__ = ["print_json", "print_record", "print_table", "printable", "read_secret_line", "report", "say"]
 
 
 def print_json(value: Any) -> None:
@@ -34,6 +34,11 @@ def print_record(fields: dict[str, Any]) -> None:
 def printable(text: str) -> str:
     """Without line breaks, escapes and signs that turn text around: what others wrote must not move the cursor."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def report(as_json: bool, value: Any, text: str) -> None:
+    """What a change came to: data for machines, or a sentence for people."""
+    print_json(value) if as_json else say(text)
 
 
 def say(text: str) -> None:

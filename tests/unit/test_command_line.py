@@ -1,0 +1,57 @@
+"""Every command that administers offers its result to machines, an example first, and a clear end for bad input."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from vallum.cli.main import app
+from vallum.cli.output import printable
+
+VALLUM = str(Path(sys.executable).with_name("vallum"))
+TALKS_ONLY = {"serve", "migrate", "login", "logout", "step-up"}
+
+
+def commands(command, words=()):
+    children = getattr(command, "commands", None)
+    if children is None:
+        return [(words, command)]
+    return [found for name, child in children.items() for found in commands(child, (*words, name))]
+
+
+ALL = commands(typer.main.get_command(app))
+
+
+@pytest.mark.parametrize(("words", "command"), ALL, ids=lambda v: " ".join(v) if isinstance(v, tuple) else "")
+def test_help_starts_with_an_example_and_json_is_offered(words, command):
+    text = command.get_help(click.Context(command, info_name=" ".join(words), max_content_width=200))
+    assert "Example: vallum " + " ".join(words) in " ".join(text.split())
+    assert "--json" in text or words[-1] in TALKS_ONLY
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("nonsense",), 2, "No such command"),
+        (("keys", "list", "--data", "/nowhere"), 2, "no database"),
+        (("plan", "/nowhere", "--data", "/nowhere"), 2, "neither a file nor a folder"),
+        (("up", "--port", "0"), 2, "port"),
+        (("up", "--host", "0.0.0.0", "--unsafe-plain-http"), 2, "loopback"),
+        (("serve", "--role", "cook", "--data", "/nowhere"), 2, "gateway, control, worker"),
+        (("keys", "list", "--data", "/nowhere", "--url", "https://x"), 2, "one of them"),
+        (("policy", "test", "/nowhere", "/nowhere"), 2, "no folder"),
+    ],
+)
+def test_bad_input_exits_with_a_word_on_what_to_change(arguments, code, said, tmp_path):
+    done = subprocess.run([VALLUM, *arguments], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_others_wrote_does_not_move_the_cursor():
+    assert printable("a\nb\x1b[31m\u202ec") == "a\\nb\\x1b[31m\\u202ec"
+    assert printable("grüße 你好") == "grüße 你好"
