@@ -97,7 +97,9 @@ def test_the_running_store_verifies_and_an_entry_is_proven(server, vallum):
     assert proven.stdout.startswith("verified: entry")
 
 
-@pytest.mark.parametrize("arguments", [[], ["--export", "/nowhere"], ["--data", "/nowhere"], ["--export", __file__]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--export", "/nowhere/x"], ["--data", "/nowhere/x"], ["--export", __file__]]
+)
 def test_what_cannot_be_verified_never_exits_0(vallum, arguments):
     done = vallum("ledger", "verify", *arguments, check=False)
     assert done.returncode in (2, 8, 9)

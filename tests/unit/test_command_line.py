@@ -36,13 +36,13 @@ def test_help_starts_with_an_example_and_json_is_offered(words, command):
     ("arguments", "code", "said"),
     [
         (("nonsense",), 2, "No such command"),
-        (("keys", "list", "--data", "/nowhere"), 2, "no database"),
-        (("plan", "/nowhere", "--data", "/nowhere"), 2, "neither a file nor a folder"),
+        (("keys", "list", "--data", "absent"), 2, "no database"),
+        (("plan", "absent", "--data", "absent"), 2, "neither a file nor a folder"),
         (("up", "--port", "0"), 2, "port"),
         (("up", "--host", "0.0.0.0", "--unsafe-plain-http"), 2, "loopback"),
-        (("serve", "--role", "cook", "--data", "/nowhere"), 2, "gateway, control, worker"),
-        (("keys", "list", "--data", "/nowhere", "--url", "https://x"), 2, "one of them"),
-        (("policy", "test", "/nowhere", "/nowhere"), 2, "no folder"),
+        (("serve", "--role", "cook", "--data", "absent"), 2, "gateway, control, worker"),
+        (("keys", "list", "--data", "absent", "--url", "https://x"), 2, "one of them"),
+        (("policy", "test", "absent", "absent"), 2, "no folder"),
     ],
 )
 def test_bad_input_exits_with_a_word_on_what_to_change(arguments, code, said, tmp_path):

@@ -29,8 +29,9 @@ def plan(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show what applying these files would change."""
+    files = _files(folder)
     with opened(data, url, config) as transport:
-        _show(transport.perform("plan", body={"files": _files(folder), "prune": prune}), as_json)
+        _show(transport.perform("plan", body={"files": files, "prune": prune}), as_json)
 
 
 def apply(

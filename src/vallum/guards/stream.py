@@ -14,6 +14,7 @@ from vallum.guards.runner import FAILED, GuardRunner
 __all__ = ["Released", "StreamInspector"]
 
 MAX_HELD_CHARS = 32_768  # a private key or token is far smaller; what grows past it is refused, never released
+_GATHER_CHARS = 32  # half the window: reading a few words at a time costs a third of reading each piece
 _MANY_HELD_CHARS = 1024
 _SCAN_EVERY_SHARE = 8  # of a long held text, the part that must be new before it is worth reading again
 _CONTEXT_CHARS = 12  # of what has left, since guards look at the characters before a candidate
@@ -55,6 +56,8 @@ class StreamInspector:
             return Released(text, False)
         self._buffer += text
         self._unread += len(text)
+        if self._origin + len(self._buffer) - self._released < _GATHER_CHARS:
+            return _NOTHING
         if self._unread < (len(self._buffer) - _MANY_HELD_CHARS) // _SCAN_EVERY_SHARE:
             return _NOTHING  # something long has begun: reading it anew for each piece would cost its square
         self._unread = 0

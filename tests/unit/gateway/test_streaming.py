@@ -111,7 +111,7 @@ def test_two_choices_are_guarded_apart():
 
 def test_a_secret_beside_the_text_is_found():
     document = {
-        "choices": [{"index": 0, "delta": {"content": "hi there. "}, "finish_reason": None}],
+        "choices": [{"index": 0, "delta": {"content": "hi there. " * 5}, "finish_reason": None}],
         "note": "jane@example.com",
     }
     _, events = run(OpenAiChat(), [Event("", json.dumps(document).encode())])

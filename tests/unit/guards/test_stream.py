@@ -171,7 +171,7 @@ def test_a_guard_that_fails_blocks_the_stream():
 
     from vallum.guards import GuardRunner
 
-    released = StreamInspector(GuardRunner([(Failing(), Mode.DETECT)])).feed("hello")
+    released = StreamInspector(GuardRunner([(Failing(), Mode.DETECT)])).feed("hello " * 10)
     assert released.blocked
     assert released.text == ""
     assert [(f.guard, f.kind, f.action) for f in released.findings] == [("failing", "guard_failed", "block")]
