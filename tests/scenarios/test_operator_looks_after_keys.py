@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 from vallum.kernel.identity import API_KEY_PREFIX
 
@@ -17,6 +18,7 @@ def test_rotated_then_destroyed(start):
     server = start("--demo")
     ask(server)
     server.vallum("keysets", "rotate", "content")
+    time.sleep(1)  # by then every process seals with the new one
     ask(server)
     sets = json.loads(server.vallum("keysets", "list", "--json").stdout)
     (content,) = [k for k in sets if k["purpose"] == "content"]
