@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from vallum.gateway.providers.breaker import Breaker
 from vallum.gateway.providers.extractive import ExtractiveUpstream
@@ -15,6 +16,8 @@ from vallum.inventory import Inventory, Model, Provider
 from vallum.retrieval import PassageIndex
 
 __all__ = ["Candidate", "ProviderPool"]
+
+T = TypeVar("T")
 
 _BACKOFF_SECONDS = 0.1  # doubled with each try, and shortened at random so that clients do not return together
 _MAX_BACKOFF_SECONDS = 2.0
@@ -67,6 +70,33 @@ class ProviderPool:
 
     async def call(self, candidates: list[Candidate], call: Call) -> tuple[Candidate, UpstreamAnswer]:
         """The first good answer. Raises UpstreamFailed with the last failure."""
+
+        async def ask(upstream: Upstream, candidate: Candidate) -> UpstreamAnswer:
+            answer = await upstream.call(_named(call, candidate))
+            check_answer(answer)
+            return answer
+
+        return await self._first_good(candidates, ask)
+
+    @asynccontextmanager
+    async def stream(self, candidates: list[Candidate], call: Call) -> AsyncIterator[tuple[Candidate, UpstreamStream]]:
+        """The first stream that begins well; once bytes flow there is no second try. Raises UpstreamFailed."""
+        async with AsyncExitStack() as stack:
+
+            async def ask(upstream: Upstream, candidate: Candidate) -> UpstreamStream:
+                async with AsyncExitStack() as trying:
+                    stream = await trying.enter_async_context(upstream.stream(_named(call, candidate)))
+                    if stream.refused is not None:
+                        check_answer(stream.refused)
+                    stack.push_async_exit(trying.pop_all().__aexit__)
+                return stream
+
+            yield await self._first_good(candidates, ask)
+
+    async def _first_good(
+        self, candidates: list[Candidate], ask: Callable[[Upstream, Candidate], Awaitable[T]]
+    ) -> tuple[Candidate, T]:
+        """Each candidate in order, with its retries, unless its breaker leaves it alone."""
         failure = _no_provider()
         for candidate in candidates:
             opened = await self._opened(candidate)
@@ -75,8 +105,7 @@ class ProviderPool:
                     failure = _broken(candidate)
                     break
                 try:
-                    answer = await opened.upstream.call(_named(call, candidate))
-                    check_answer(answer)
+                    answer = await ask(opened.upstream, candidate)
                 except UpstreamFailed as e:
                     failure = e
                     _note(opened.breaker, e)
@@ -86,41 +115,6 @@ class ProviderPool:
                     continue
                 opened.breaker.succeeded()
                 return candidate, answer
-            if not failure.retryable:
-                break
-        raise failure
-
-    @asynccontextmanager
-    async def stream(self, candidates: list[Candidate], call: Call) -> AsyncIterator[tuple[Candidate, UpstreamStream]]:
-        """The first stream that begins well; once bytes flow there is no second try. Raises UpstreamFailed."""
-        async with AsyncExitStack() as stack:
-            yield await self._begin_stream(stack, candidates, call)
-
-    async def _begin_stream(
-        self, stack: AsyncExitStack, candidates: list[Candidate], call: Call
-    ) -> tuple[Candidate, UpstreamStream]:
-        failure = _no_provider()
-        for candidate in candidates:
-            opened = await self._opened(candidate)
-            for attempt in range(candidate.provider.retries + 1):
-                if not opened.breaker.allows():
-                    failure = _broken(candidate)
-                    break
-                try:
-                    async with AsyncExitStack() as trying:
-                        stream = await trying.enter_async_context(opened.upstream.stream(_named(call, candidate)))
-                        if stream.refused is not None:
-                            check_answer(stream.refused)
-                        stack.push_async_exit(trying.pop_all().__aexit__)
-                except UpstreamFailed as e:
-                    failure = e
-                    _note(opened.breaker, e)
-                    if not e.retryable or attempt == candidate.provider.retries:
-                        break
-                    await _back_off(attempt)
-                    continue
-                opened.breaker.succeeded()
-                return candidate, stream
             if not failure.retryable:
                 break
         raise failure
