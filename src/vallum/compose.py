@@ -37,6 +37,7 @@ from vallum.kernel.store.records import Records
 from vallum.kernel.store.schema import check_schema, migrate
 from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
 from vallum.serving.logs import configure_logging
+from vallum.serving.witnesses import open_witnessing
 from vallum.settings import Settings
 
 __all__ = [
@@ -166,7 +167,8 @@ class Background:
         self._sequencer = Sequencer(platform.ledger, platform.records)
         blobs = Blobs.open(settings.blobs_url)
         files = _LedgerFiles(blobs)
-        self._publisher = Publisher(platform.ledger, platform.records, files, settings.checkpoint_path)
+        witnessing = open_witnessing(settings.ledger.witness_policy_file)
+        self._publisher = Publisher(platform.ledger, platform.records, files, settings.checkpoint_path, witnessing)
         self._stop = Event()
         self._publishing = Thread(target=self._publish, name="ledger-publisher", daemon=True)
         self._durable_work = Thread(target=self._work, name="durable-work", daemon=True)

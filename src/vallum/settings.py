@@ -117,6 +117,10 @@ class LedgerSettings(_Section, frozen=True):
             description="A copy of the newest checkpoint outside the database. Empty: `checkpoint` in the data folder."
         ),
     ] = ""
+    witness_policy_file: Annotated[
+        str,
+        Meta(description="Who cosigns each published head, in the C2SP tlog-policy format. Empty: no witnesses."),
+    ] = ""
 
 
 class GatewaySettings(_Section, frozen=True):

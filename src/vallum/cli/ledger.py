@@ -104,13 +104,20 @@ def verify(
     checkpoint: Annotated[
         Path | None, typer.Option("--checkpoint", help="An older checkpoint that the log must still contain.")
     ] = None,
+    witness_policy: Annotated[
+        Path | None,
+        typer.Option("--witness-policy", help="Who must have cosigned it (C2SP tlog-policy); else as configured."),
+    ] = None,
     config: Config = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Verify the whole history. Exits 0 only when everything verifies, 8 when anything was altered."""
     if (export_file is None) == (data is None and config is None):
         raise Invalid("give either --data DIR (or --config FILE) or --export FILE")
     try:
-        report = _verify_export(export_file, key, checkpoint) if export_file else _verify_data(data, config, checkpoint)
+        if export_file:
+            report = _verify_export(export_file, key, checkpoint, witness_policy)
+        else:
+            report = _verify_data(data, config, checkpoint, witness_policy)
     except Exception as e:
         if as_json:
             print(json.dumps({"verified": False, "detail": str(e)}))
@@ -118,7 +125,7 @@ def verify(
     print(json.dumps(report)) if as_json else print_record(report)
 
 
-def _verify_export(file: Path, key: str | None, checkpoint: Path | None) -> dict[str, Any]:
+def _verify_export(file: Path, key: str | None, checkpoint: Path | None, witness_policy: Path | None) -> dict[str, Any]:
     from dataclasses import asdict
 
     from vallum.kernel.ledger.note import NoteVerifier
@@ -128,12 +135,20 @@ def _verify_export(file: Path, key: str | None, checkpoint: Path | None) -> dict
     try:
         earlier = checkpoint.read_bytes() if checkpoint else None
         with file.open("rb") as lines:
-            return asdict(verify_export(lines, trusted, earlier))
+            return asdict(verify_export(lines, trusted, earlier, _policy(witness_policy)))
     except OSError as e:
         raise Invalid(f"{e.filename} cannot be read: {e.strerror}") from e
 
 
-def _verify_data(data: Path | None, config: Path | None, checkpoint: Path | None) -> dict[str, Any]:
+def _policy(file: Path | None) -> Any:
+    from vallum.serving.witnesses import read_policy
+
+    return read_policy(file) if file else None
+
+
+def _verify_data(
+    data: Path | None, config: Path | None, checkpoint: Path | None, witness_policy: Path | None
+) -> dict[str, Any]:
     from dataclasses import asdict
 
     from vallum.compose import open_ledger, published_checkpoint
@@ -149,8 +164,10 @@ def _verify_data(data: Path | None, config: Path | None, checkpoint: Path | None
         earlier = published_checkpoint(settings)
         if earlier is None:
             say(f"no checkpoint at {file}, and none published: a log cut short at its end would not show")
+    configured = settings.ledger.witness_policy_file
+    policy = _policy(witness_policy or (Path(configured) if configured else None))
     with open_ledger(settings) as (records, ledger, keyring), records.read() as conn:
-        return asdict(verify_store(conn, ledger, keyring, earlier))
+        return asdict(verify_store(conn, ledger, keyring, earlier, policy))
 
 
 def _check_proof(proof: dict[str, Any]) -> str:

@@ -20,7 +20,8 @@ from vallum.kernel.ledger.merkle import Frontier, leaf_hash, root_of
 from vallum.kernel.ledger.note import NoteVerifier
 from vallum.kernel.ledger.ports import Keys
 from vallum.kernel.ledger.tree import split_hashes
-from vallum.kernel.ledger.verify import verify_log
+from vallum.kernel.ledger.verify import verify_log, witnessed_by
+from vallum.kernel.ledger.witness import WitnessPolicy
 
 __all__ = ["StoreReport", "verify_store"]
 
@@ -46,20 +47,26 @@ class StoreReport:
     contents: int
     shredded: int
     verifier_key: str
+    witnesses: tuple[str, ...] = ()
 
 
-def verify_store(conn: Connection, ledger: Ledger, keys: Keys, earlier: bytes | None) -> StoreReport:
+def verify_store(
+    conn: Connection, ledger: Ledger, keys: Keys, earlier: bytes | None, policy: WitnessPolicy | None = None
+) -> StoreReport:
     """Hold everything stored to the signed checkpoint, and that to an `earlier` one kept outside the database.
 
-    Raises IntegrityError naming the first failure. One pass over everything.
+    With a witness `policy`, one of the two must carry a quorum's cosignatures. Raises IntegrityError naming the
+    first failure. One pass over everything.
     """
     try:
-        return _verify_store(conn, ledger, keys, earlier)
+        return _verify_store(conn, ledger, keys, earlier, policy)
     except (TypeError, ValueError, LookupError, AttributeError, MultipleResultsFound) as e:
         raise StoreMismatch(f"a stored value is not of its type: {type(e).__name__}") from e
 
 
-def _verify_store(conn: Connection, ledger: Ledger, keys: Keys, earlier: bytes | None) -> StoreReport:
+def _verify_store(
+    conn: Connection, ledger: Ledger, keys: Keys, earlier: bytes | None, policy: WitnessPolicy | None
+) -> StoreReport:
     note = ledger.head(conn)
     size = int(note.split("\n", 2)[1])
     verifier = NoteVerifier.parse(ledger.verifier_key)
@@ -68,8 +75,9 @@ def _verify_store(conn: Connection, ledger: Ledger, keys: Keys, earlier: bytes |
     _check_head(conn, size)
     _check_tiles(conn, size)
     root = note.split("\n", 3)[2]
+    witnesses = witnessed_by(policy, note.encode(), earlier) if policy is not None else ()
     return StoreReport(
-        True, head.origin, size, counted.pending, root, counted.opened, counted.shredded, ledger.verifier_key
+        True, head.origin, size, counted.pending, root, counted.opened, counted.shredded, ledger.verifier_key, witnesses
     )
 
 

@@ -1,9 +1,9 @@
 """C2SP signed notes and checkpoints: the ledger's head in a form other tools verify.
 
-A note is text ending in a newline, an empty line, then one line per signature. Only Ed25519 (algorithm byte
-0x01) is signed and verified; signatures by unknown keys are ignored, as the format requires, and a note
-without one good signature by a trusted key is refused. Depends on `cryptography` alone, so that the offline
-verifier may. Sources: C2SP signed-note and tlog-checkpoint.
+A note is text ending in a newline, an empty line, then one line per signature. The log signs with Ed25519
+(algorithm byte 0x01); witnesses add timestamped cosignatures (0x04). Signatures by unknown keys are ignored, as
+the format requires, and a note without one good signature by a trusted key is refused. Depends on `cryptography`
+alone, so that the offline verifier may. Sources: C2SP signed-note, tlog-checkpoint and tlog-cosignature.
 """
 
 import base64
@@ -20,19 +20,24 @@ from vallum.kernel.errors import IntegrityError
 
 __all__ = [
     "Checkpoint",
+    "CosignatureVerifier",
     "NoteMalformed",
     "NoteSigner",
     "NoteVerifier",
     "UntrustedNote",
     "parse_checkpoint",
+    "parse_cosignature_lines",
     "sign_note",
+    "verify_cosignatures",
     "verify_note",
 ]
 
 _ED25519 = b"\x01"
+_COSIGNATURE = b"\x04"
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _SIGNATURE_PREFIX = "— "  # U+2014 and a space
 _SIGNATURE_BYTES = 64
+_TIMESTAMP_BYTES = 8
 MAX_NOTE_BYTES = 65_536  # a head and some dozens of witnesses; refuse longer before parsing
 MAX_TREE_SIZE = 1 << 63  # the largest size the tiles format can address
 
@@ -65,8 +70,27 @@ def _decode_base64(text: str, what: str) -> bytes:
     return raw
 
 
-def _key_id(name: str, public: bytes) -> bytes:
-    return sha256(name.encode() + b"\n" + _ED25519 + public).digest()[:4]
+def _key_id(name: str, algorithm: bytes, public: bytes) -> bytes:
+    return sha256(name.encode() + b"\n" + algorithm + public).digest()[:4]
+
+
+def _parse_key(text: str, algorithm: bytes) -> tuple[str, Ed25519PublicKey]:
+    """Raises NoteMalformed unless `text` is a key of `algorithm` whose id belongs to its name and bytes."""
+    parts = text.strip().split("+", 2)
+    if len(parts) != 3:
+        raise NoteMalformed("a verifier key reads name+keyid+key")
+    raw = _decode_base64(parts[2], "the verifier key")
+    if raw[:1] != algorithm or len(raw) != 33:
+        kind = "an Ed25519 key" if algorithm == _ED25519 else "a witness's cosignature key"
+        raise NoteMalformed(f"the verifier key is not {kind}")
+    if _key_id(parts[0], algorithm, raw[1:]).hex() != parts[1]:
+        raise NoteMalformed("the verifier key's id does not belong to its name and key")
+    return parts[0], Ed25519PublicKey.from_public_bytes(raw[1:])
+
+
+def _render_key(name: str, algorithm: bytes, public: Ed25519PublicKey) -> str:
+    raw = public.public_bytes_raw()
+    return f"{name}+{_key_id(name, algorithm, raw).hex()}+{base64.b64encode(algorithm + raw).decode()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +105,39 @@ class NoteVerifier:
 
     @property
     def key_id(self) -> bytes:
-        return _key_id(self.name, self.public.public_bytes_raw())
+        return _key_id(self.name, _ED25519, self.public.public_bytes_raw())
 
     def render(self) -> str:
         """The verifier key's text form: `name+keyid+base64(algorithm || key)`."""
-        encoded = base64.b64encode(_ED25519 + self.public.public_bytes_raw()).decode()
-        return f"{self.name}+{self.key_id.hex()}+{encoded}"
+        return _render_key(self.name, _ED25519, self.public)
 
     @classmethod
     def parse(cls, text: str) -> "NoteVerifier":
         """Raises NoteMalformed unless the key id belongs to the name and key."""
-        parts = text.strip().split("+", 2)
-        if len(parts) != 3:
-            raise NoteMalformed("a verifier key reads name+keyid+key")
-        raw = _decode_base64(parts[2], "the verifier key")
-        if raw[:1] != _ED25519 or len(raw) != 33:
-            raise NoteMalformed("the verifier key is not an Ed25519 key")
-        verifier = cls(parts[0], Ed25519PublicKey.from_public_bytes(raw[1:]))
-        if verifier.key_id.hex() != parts[1]:
-            raise NoteMalformed("the verifier key's id does not belong to its name and key")
-        return verifier
+        return cls(*_parse_key(text, _ED25519))
+
+
+@dataclass(frozen=True, slots=True)
+class CosignatureVerifier:
+    """A witness's public key. What it signs is a time and the whole text, so a cosignature says when it was seen."""
+
+    name: str
+    public: Ed25519PublicKey
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+
+    @property
+    def key_id(self) -> bytes:
+        return _key_id(self.name, _COSIGNATURE, self.public.public_bytes_raw())
+
+    def render(self) -> str:
+        return _render_key(self.name, _COSIGNATURE, self.public)
+
+    @classmethod
+    def parse(cls, text: str) -> "CosignatureVerifier":
+        """Raises NoteMalformed unless the key id belongs to the name and key."""
+        return cls(*_parse_key(text, _COSIGNATURE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +207,36 @@ def verify_note(note: bytes, trusted: Sequence[NoteVerifier]) -> str:
     if not proven:
         raise UntrustedNote("no trusted key signed this note")
     return text
+
+
+def verify_cosignatures(note: bytes, witnesses: Sequence[CosignatureVerifier]) -> dict[tuple[str, bytes], int]:
+    """Who of `witnesses` cosigned the note, as (name, key id), and when in Unix seconds.
+
+    Raises NoteMalformed, or UntrustedNote when a signature by one of them belongs to other text.
+    """
+    text, signatures = _split_note(note)
+    by_identity = {(w.name, w.key_id): w for w in witnesses}
+    times = {}
+    for name, blob in signatures:
+        witness = by_identity.get((name, blob[:4]))
+        if witness is None:
+            continue
+        if len(blob) != 4 + _TIMESTAMP_BYTES + _SIGNATURE_BYTES:
+            raise NoteMalformed(f"the cosignature of {name} is not a time and a signature")
+        seconds = int.from_bytes(blob[4 : 4 + _TIMESTAMP_BYTES], "big")
+        try:
+            witness.public.verify(blob[4 + _TIMESTAMP_BYTES :], f"cosignature/v1\ntime {seconds}\n{text}".encode())
+        except InvalidSignature as e:
+            raise UntrustedNote(f"the cosignature of {name} does not belong to this note") from e
+        times[name, witness.key_id] = seconds
+    return times
+
+
+def parse_cosignature_lines(answer: bytes) -> list[tuple[bytes, str, bytes]]:
+    """A witness's answer as (line with its newline, name, key id and signature). Raises NoteMalformed."""
+    _, signatures = _split_note(b"\n\n" + answer)
+    lines = answer.removesuffix(b"\n").split(b"\n")
+    return [(line + b"\n", name, blob) for line, (name, blob) in zip(lines, signatures, strict=True)]
 
 
 def _split_note(note: bytes) -> tuple[str, list[tuple[str, bytes]]]:

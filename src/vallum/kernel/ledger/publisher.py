@@ -14,6 +14,7 @@ from vallum.kernel.ledger.note import Checkpoint, NoteVerifier, parse_checkpoint
 from vallum.kernel.ledger.ports import PublishedFiles
 from vallum.kernel.ledger.tiles import render_bundle, tile_path
 from vallum.kernel.ledger.tree import TILE_HASHES, StoredTree
+from vallum.kernel.ledger.witness import NotWitnessed, Witnessing, check_witnessed
 from vallum.kernel.store.records import Records
 
 __all__ = ["LedgerRolledBack", "Publisher"]
@@ -28,11 +29,19 @@ class LedgerRolledBack(IntegrityError):
 class Publisher:
     """One log's publisher. `run_once` is safe to call at any time and from any replica."""
 
-    def __init__(self, ledger: Ledger, records: Records, files: PublishedFiles, checkpoint_file: Path) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        records: Records,
+        files: PublishedFiles,
+        checkpoint_file: Path,
+        witnessing: Witnessing | None = None,
+    ) -> None:
         self._ledger = ledger
         self._records = records
         self._files = files
         self._checkpoint_file = checkpoint_file
+        self._witnessing = witnessing
         self._verifier = NoteVerifier.parse(ledger.verifier_key)
 
     def check(self) -> None:
@@ -50,23 +59,46 @@ class Publisher:
     def run_once(self) -> int:
         """Publish what is new; the size published. Raises LedgerRolledBack and then publishes nothing."""
         self.check()
-        published = self._published()
+        published_note = self._published()
+        published = self._parse(published_note) if published_note is not None else None
         if published is not None:
             self._check_continues(published)
         with self._records.read() as conn:
-            note = self._ledger.head(conn)
-            size = self._parse(note.encode()).size
+            note = self._ledger.head(conn).encode()
+            size = self._parse(note).size
             start = published.size if published is not None else 0
-            if size == start and published is not None:
+            if published_note is not None and size == start and self._is_witnessed(published_note):
                 return size
             self._put_tiles(StoredTree(conn), start, size)
             for number in range(start // TILE_HASHES, -(-size // TILE_HASHES)):
                 high = min((number + 1) * TILE_HASHES, size)
                 bundle = list(self._ledger.canonical_entries(conn, number * TILE_HASHES, high))
                 self._files.put(tile_path("entries", number, len(bundle)), render_bundle(bundle))
-        self._files.put("checkpoint", note.encode())
-        _replace_durably(self._checkpoint_file, note.encode())
+        note = self._cosigned(note, size)
+        self._files.put("checkpoint", note)
+        _replace_durably(self._checkpoint_file, note)
         return size
+
+    def _is_witnessed(self, note: bytes) -> bool:
+        """Whether there is nothing to ask the witnesses for; a head that lacked a quorum is asked for again."""
+        if self._witnessing is None:
+            return True
+        try:
+            check_witnessed(note, self._witnessing.policy)
+        except NotWitnessed:
+            return False
+        return True
+
+    def _cosigned(self, note: bytes, size: int) -> bytes:
+        """With whatever cosignatures came: an unwitnessed head still shows a rollback of this database."""
+        if self._witnessing is None or size == 0:
+            return note
+
+        def prove(old_size: int) -> list[bytes]:
+            with self._records.read() as conn:
+                return self._ledger.prove_consistency(conn, old_size, size)
+
+        return self._witnessing.cosign(note, size, prove)
 
     def _put_tiles(self, tree: StoredTree, start: int, size: int) -> None:
         level = 0
@@ -77,9 +109,9 @@ class Publisher:
                 self._files.put(tile_path(level, number, width), b"".join(hashes))
             start, size, level = start // TILE_HASHES, size // TILE_HASHES, level + 1
 
-    def _published(self) -> Checkpoint | None:
+    def _published(self) -> bytes | None:
         try:
-            return self._parse(self._files.get("checkpoint"))
+            return self._files.get("checkpoint")
         except NotFound:
             return None
 

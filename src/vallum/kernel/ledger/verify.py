@@ -6,6 +6,7 @@ Depends on the standard library and `cryptography` alone. Run it on an export:
 
 Without a trusted key the export's own key is used: that proves integrity against its claims, not who made it.
 `--checkpoint` is an older checkpoint, kept elsewhere, that the log must still contain: it shows a truncation.
+`--witness-policy` names the witnesses of whom a quorum must have cosigned that checkpoint or the export's own.
 """
 
 import argparse
@@ -16,12 +17,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vallum.kernel.errors import IntegrityError
+from vallum.kernel.errors import IntegrityError, Invalid
 from vallum.kernel.ledger.export import read_export
 from vallum.kernel.ledger.merkle import Frontier, leaf_hash
 from vallum.kernel.ledger.note import Checkpoint, NoteVerifier, parse_checkpoint, verify_note
+from vallum.kernel.ledger.witness import NotWitnessed, WitnessPolicy, check_witnessed
 
-__all__ = ["Report", "read_tiles", "verify_export", "verify_log", "verify_tiles"]
+__all__ = ["Report", "read_tiles", "verify_export", "verify_log", "verify_tiles", "witnessed_by"]
 
 
 class LogMismatch(IntegrityError):
@@ -40,6 +42,7 @@ class Report:
     root: str
     verifier_key: str
     trusted_key: bool
+    witnesses: tuple[str, ...] = ()
 
 
 def verify_log(
@@ -74,14 +77,33 @@ def _hold(frontier: Frontier, older: Checkpoint | None) -> None:
         raise LogMismatch(f"history was rewritten: the first {older.size} entries are not what they were")
 
 
-def verify_export(lines: Iterable[bytes], key: NoteVerifier | None = None, earlier: bytes | None = None) -> Report:
+def witnessed_by(policy: WitnessPolicy, checkpoint: bytes, earlier: bytes | None) -> tuple[str, ...]:
+    """The names of those who cosigned the head or, since heads grow between askings, the earlier one it continues.
+
+    Call it with notes that `verify_log` has accepted. Raises NotWitnessed where neither has a quorum.
+    """
+    try:
+        return tuple(sorted(check_witnessed(checkpoint, policy)))
+    except NotWitnessed:
+        if earlier is None:
+            raise
+        return tuple(sorted(check_witnessed(earlier, policy)))
+
+
+def verify_export(
+    lines: Iterable[bytes],
+    key: NoteVerifier | None = None,
+    earlier: bytes | None = None,
+    policy: WitnessPolicy | None = None,
+) -> Report:
     """Verify an export read line by line; with `key` None its own claimed key is used. Raises IntegrityError."""
     export = read_export(lines)
     verifier = key if key is not None else NoteVerifier.parse(export.verifier_key)
     head = verify_log(export.entries, export.checkpoint, [verifier], earlier)
     if head.origin != export.origin:
         raise LogMismatch(f"the export names {export.origin}, its checkpoint {head.origin}")
-    return _report(head, verifier, key is not None)
+    witnesses = witnessed_by(policy, export.checkpoint, earlier) if policy is not None else ()
+    return _report(head, verifier, key is not None, witnesses)
 
 
 def verify_tiles(folder: Path, key: NoteVerifier, earlier: bytes | None = None) -> Report:
@@ -107,9 +129,9 @@ def read_tiles(folder: Path, size: int) -> Iterable[bytes]:
         yield from bundle
 
 
-def _report(head: Checkpoint, verifier: NoteVerifier, trusted: bool) -> Report:
+def _report(head: Checkpoint, verifier: NoteVerifier, trusted: bool, witnesses: tuple[str, ...] = ()) -> Report:
     root = base64.b64encode(head.root).decode()
-    return Report(True, head.origin, head.size, root, verifier.render(), trusted)
+    return Report(True, head.origin, head.size, root, verifier.render(), trusted, witnesses)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,13 +139,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("export", type=Path)
     parser.add_argument("--key", help="the verifier key you trust; else the export's own")
     parser.add_argument("--checkpoint", type=Path, help="an older checkpoint that the log must still contain")
+    parser.add_argument("--witness-policy", type=Path, help="whose cosignatures are required (C2SP tlog-policy)")
     options = parser.parse_args(arguments)
     try:
+        policy = WitnessPolicy.parse(options.witness_policy.read_text()) if options.witness_policy else None
         key = NoteVerifier.parse(options.key) if options.key else None
         earlier = options.checkpoint.read_bytes() if options.checkpoint else None
         with options.export.open("rb") as opened:
-            report = verify_export(opened, key, earlier)
-    except (IntegrityError, OSError) as e:
+            report = verify_export(opened, key, earlier, policy)
+    except (IntegrityError, Invalid, OSError) as e:
         print(json.dumps({"verified": False, "detail": str(e)}))
         return 1
     print(json.dumps(asdict(report)))

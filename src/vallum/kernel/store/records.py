@@ -105,6 +105,7 @@ def _tune_sqlite(engine: Engine) -> None:
             "synchronous=FULL",
             "foreign_keys=ON",
             "secure_delete=ON",
+            "cache_size=-512",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
