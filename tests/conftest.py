@@ -5,9 +5,14 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import create_engine, text
 
 from vallum.kernel.store.records import Records
+
+# A loaded machine is slow, which says nothing about the code; what takes too long meets the test's own time limit.
+settings.register_profile("vallum", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("vallum")
 
 POSTGRES = os.environ.get("VALLUM_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 

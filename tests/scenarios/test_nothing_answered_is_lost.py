@@ -176,6 +176,8 @@ def test_postgresql_restarted_under_load(start, own_postgres):
     assert len(load.answered) >= before + 20, "it did not recover"
     for status, raw in load.refused:
         error = json.loads(raw.split(b"data: ")[-1])["error"]
+        if status == 429:  # on a fast machine the demonstration's own limit comes into play
+            continue
         assert status in (200, 503)  # 200 for a stream that had begun
         assert error["code"] == "unavailable"
         assert "psycopg" not in error["message"]
