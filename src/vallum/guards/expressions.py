@@ -28,6 +28,7 @@ __all__ = [
     "literal",
     "many",
     "maybe",
+    "opening",
     "sequence",
 ]
 
@@ -161,3 +162,47 @@ def sequence(*items: Expression | str) -> Expression:
 
 def choice(*items: Expression | str) -> Expression:
     return Choice(tuple(Literal(item) if isinstance(item, str) else item for item in items))
+
+
+def opening(expression: Expression) -> tuple[str, ...]:
+    """The literal texts that a match begins with, if what follows them holds no white space; else none.
+
+    An expression of which this is known needs no half-written form of its own: see `patterns`.
+    """
+    items = list(expression.items) if isinstance(expression, Sequence) else [expression]
+    texts = [""]
+    while items:
+        first = items[0]
+        if isinstance(first, Sequence):
+            items[:1] = first.items
+        elif isinstance(first, Literal) and not first.folded:
+            texts = [text + first.text for text in texts]
+            items.pop(0)
+        elif isinstance(first, Choice) and all(isinstance(i, Literal) and not i.folded for i in first.items):
+            texts = [text + item.text for text in texts for item in first.items if isinstance(item, Literal)]
+            items.pop(0)
+        elif isinstance(first, Assertion):
+            items.pop(0)
+        else:
+            break
+    if min(map(len, texts)) < _LEAST_OPENING or any(_may_hold_space(item) for item in items):
+        return ()
+    return tuple(texts)
+
+
+_LEAST_OPENING = 3
+
+
+def _may_hold_space(expression: Expression) -> bool:
+    if isinstance(expression, Literal):
+        return any(char.isspace() for char in expression.text)
+    if isinstance(expression, Letters):
+        members = expression.members
+        return (
+            r"\s" not in members if members.startswith("^") else any(c in members for c in (" ", r"\s", r"\x", r"\t"))
+        )
+    if isinstance(expression, Repeat):
+        return _may_hold_space(expression.item)
+    if isinstance(expression, (Sequence, Choice)):
+        return any(_may_hold_space(item) for item in expression.items)
+    return False

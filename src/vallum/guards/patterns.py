@@ -7,18 +7,20 @@ The order of work is the same for a whole text and for a stream: leftmost match,
 merely stops where a match is not yet decided, which is what makes the two answers equal.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from enum import Enum
+from functools import cached_property, partial
 from typing import Any
 
 import re2
 
-from vallum.guards.expressions import Expression
+from vallum.guards.expressions import Expression, opening
 from vallum.guards.plain import plain
-from vallum.guards.port import Finding
+from vallum.guards.port import WINDOW_CHARS, Finding
 
-__all__ = ["Check", "Rule", "RuleCursor", "RuleGuard", "RuleSet"]
+__all__ = ["Beginning", "Check", "Rule", "RuleCursor", "RuleGuard", "RuleSet"]
 
 MAX_CANDIDATES = 50_000  # places that look like one kind in one text; more is an attack on the checks, and is refused
 MAX_DFA_BYTES = 64 << 20  # room for the states of all rules together; when RE2 runs out it starts over, slowly
@@ -31,37 +33,59 @@ class TooManyCandidates(Exception):
     """A text made of what nearly matches: judging it all would take too long."""
 
 
+class Beginning(Enum):
+    """How a rule tells, at the end of what has arrived, that a match may have begun."""
+
+    EXACT = "exact"  # by its own half-written form
+    OPENING = "opening"  # by the literal it opens with, whatever follows without white space
+    LABEL = "label"  # it opens with a word that names it, and is short
+    FIGURES = "figures"  # it is a short run of capitals, digits and the signs between them
+
+
 @dataclass(frozen=True)
 class Rule:
-    """One kind of thing to find: its pattern, and the check that tells it from what only looks like it."""
+    """One kind of thing to find: its pattern, and the check that tells it from what only looks like it.
+
+    A rule with a label says which words it opens with. Those and rules of figures are at most WINDOW_CHARS long.
+    """
 
     kind: str
     pattern: Expression
     check: Check | None = None
+    form: Beginning = Beginning.EXACT
+    labels: tuple[str, ...] = ()
+
+    @cached_property
+    def openings(self) -> tuple[str, ...]:
+        return opening(self.pattern)
+
+    @property
+    def beginning(self) -> Beginning:
+        return Beginning.OPENING if self.form is Beginning.EXACT and self.openings else self.form
 
     @cached_property
     def full(self) -> Any:
         return _compile(self.pattern.full())
 
-    @cached_property
-    def begun(self) -> Any:
-        return _compile(f"(?:{self.pattern.begun()})\\z")
-
-    def locate(self, raw: bytes, start: int, *, final: bool) -> tuple[list[tuple[int, int]], int, int]:
+    def locate(
+        self, raw: bytes, start: int, begun_from: Callable[[int], int] | None
+    ) -> tuple[list[tuple[int, int]], int, int]:
         """Decide what can be decided in `raw` from `start` on.
 
-        Returns the spans found, where to go on next time, and the first position that may still be part of a match.
+        `begun_from(place)` is the first position from `place` on that may still be part of a match; None when the
+        text has ended. Returns the spans found, where to go on next time, and that first position.
         """
         spans: list[tuple[int, int]] = []
-        undecided = len(raw) if final else self._begun_from(raw, start)
+        undecided = len(raw) if begun_from is None else begun_from(start)
         for _ in range(MAX_CANDIDATES):
             match = self.full.search(raw, start)
             if match is None:
                 break
-            if undecided < start:  # what began there has become part of a match that is decided
-                undecided = self._begun_from(raw, start)
-            if undecided <= match.start() and not final:
-                break
+            if begun_from is not None:
+                if undecided < start:  # what began there has become part of a match that is decided
+                    undecided = begun_from(start)
+                if undecided <= match.start():
+                    break
             verdict = (0, match.end() - match.start())
             if self.check is not None:
                 checked = self.check(raw[match.start() : match.end()].decode())
@@ -74,12 +98,8 @@ class Rule:
         else:
             raise TooManyCandidates(self.kind)
         if undecided < start:
-            undecided = len(raw) if final else self._begun_from(raw, start)
+            undecided = len(raw) if begun_from is None else begun_from(start)
         return spans, start, undecided
-
-    def _begun_from(self, raw: bytes, start: int) -> int:
-        found: int = self.begun.search(raw, start).start()  # it always matches: nothing is the beginning of anything
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +119,28 @@ class RuleSet:
             self._any.Add(each.rule.pattern.full().encode())
         self._any.Compile()
 
+    def begun_from(self, beginning: Beginning, raw: bytes, start: int) -> int:
+        """The first position from `start` on where a match of such a rule may have begun that is not yet whole."""
+        pattern = self._begun[beginning]
+        if pattern is None:
+            return len(raw)
+        if beginning in (Beginning.LABEL, Beginning.FIGURES):
+            start = max(start, len(raw) - WINDOW_CHARS)
+        match = pattern.search(raw, start)
+        return len(raw) if match is None else int(match.start())
+
     @cached_property
-    def frontier(self) -> Any:
-        """Leftmost place that matters: a whole match, or a beginning at the end of the text."""
-        whole = "|".join(f"(?:{each.rule.pattern.full()})" for each in self.owned)
-        begun = "|".join(f"(?:{each.rule.pattern.begun()})" for each in self.owned)
-        return _compile(f"(?:{whole})|(?:{begun})\\z", longest=True)
+    def _begun(self) -> dict[Beginning, Any]:
+        exact = [each.rule.pattern.begun() for each in self.owned if each.rule.beginning is Beginning.EXACT]
+        openings = sorted({text for each in self.owned for text in each.rule.openings})
+        labels = sorted({label for each in self.owned for label in each.rule.labels})
+        figures = any(each.rule.beginning is Beginning.FIGURES for each in self.owned)
+        return {
+            Beginning.EXACT: _compile(f"(?:{'|'.join(exact)})\\z", longest=True) if exact else None,
+            Beginning.OPENING: _compile(_begun_words(openings, r"\S*\z")) if openings else None,
+            Beginning.LABEL: _compile(r"(?i)\b" + _begun_words(labels, "")) if labels else None,
+            Beginning.FIGURES: _compile(r"[A-Z0-9(+][A-Z0-9 ().,/:+^=<-]*\z") if figures else None,
+        }
 
     def present(self, raw: bytes) -> Sequence[int]:
         """Which rules match somewhere in `raw`, by index."""
@@ -118,9 +154,16 @@ class RuleSet:
         found: list[Finding] = []
         for index in self.present(raw):
             each = self.owned[index]
-            spans, _, _ = each.rule.locate(raw, 0, final=True)
+            spans, _, _ = each.rule.locate(raw, 0, None)
             found += [Finding(each.guard, each.version, each.rule.kind, start, end) for start, end in spans]
         return sorted(found, key=_by_place)
+
+
+def _begun_words(words: Sequence[str], rest: str) -> str:
+    """One of `words` and the `rest`, or the beginning of one at the end."""
+    whole = "|".join(re.escape(word) for word in words)
+    begun = "|".join(sorted({re.escape(word[:size]) for word in words for size in range(1, len(word))}))
+    return rf"(?:{whole}){rest}|(?:{begun})\z"
 
 
 class RuleCursor:
@@ -133,23 +176,21 @@ class RuleCursor:
 
     def advance(self, text: str, origin: int, *, final: bool) -> tuple[Sequence[Finding], int]:
         raw = plain(text)
-        if not final:
-            frontier = self._rules.frontier.search(raw, self._settled - origin)
-            first, last = frontier.span()
-            if last == len(raw) and not self._resume:
-                self._settled = origin + first
-                return (), self._settled
-        elif not self._resume and not self._rules.present(raw):
-            return (), origin + len(raw)
-        found: list[Finding] = []
+        present = self._rules.present(raw)
         settled = origin + len(raw)
-        resume: dict[int, int] = {}
-        for index, each in enumerate(self._rules.owned):
+        if not final:
+            held = min(self._rules.begun_from(b, raw, self._settled - origin) for b in Beginning)
+            settled = max(self._settled, origin + held)
+        found: list[Finding] = []
+        resume = dict(self._resume)
+        for index in present:
+            each = self._rules.owned[index]
             start = max(self._settled, self._resume.get(index, 0)) - origin
-            spans, start, undecided = each.rule.locate(raw, start, final=final)
+            begun_from = None if final else partial(self._rules.begun_from, each.rule.beginning, raw)
+            spans, start, undecided = each.rule.locate(raw, start, begun_from)
             found += [Finding(each.guard, each.version, each.rule.kind, origin + a, origin + b) for a, b in spans]
             resume[index] = origin + start
-            settled = min(settled, origin + undecided)
+            settled = min(settled, max(self._settled, origin + undecided))
         self._settled = settled
         self._resume = {index: start for index, start in resume.items() if start > settled}
         return sorted(found, key=_by_place), settled

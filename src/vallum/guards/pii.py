@@ -9,13 +9,16 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
+from vallum.guards.checksums import luhn, mod97
 from vallum.guards.expressions import BOUNDARY, NOT_BOUNDARY, choice, letters, literal, many, maybe, sequence
+from vallum.guards.national import NATIONAL_RULES
 from vallum.guards.patterns import Rule, RuleGuard
+from vallum.guards.records import RECORD_RULES
 
 __all__ = ["PII_RULES", "build_pii_guard"]
 
 NAME = "pii"
-VERSION = "1"
+VERSION = "2"
 
 # ISO 13616 registry: characters in an IBAN, by country
 _IBAN_CHARS = {
@@ -42,11 +45,6 @@ def _digits(text: str) -> str:
 def _ends_of_numbers(candidate: str) -> list[int]:
     """Where a run of digits ends, longest first: a number may be followed by one that is not part of it."""
     return [found.end() for found in re.finditer(r"\d+", candidate)][::-1]
-
-
-def _luhn(digits: str) -> bool:
-    doubled = (d * 2 - 9 if d > 4 else d * 2 for d in map(int, digits[-2::-2]))
-    return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0
 
 
 def _issued_lengths(digits: str) -> Iterable[int]:
@@ -77,7 +75,7 @@ def _check_card(candidate: str) -> tuple[int, int] | int:
         if not ends:
             places = [at for at, char in enumerate(candidate, 1) if char not in " -"]
             ends = {count: at for count, at in enumerate(places, 1) if candidate[at : at + 1] in ("", " ", "-")}
-        if length in ends and len(set(digits[:length])) > 1 and _luhn(digits[:length]):
+        if length in ends and len(set(digits[:length])) > 1 and luhn(digits[:length]):
             return 0, ends[length]
     return 1
 
@@ -99,8 +97,7 @@ def _check_iban(candidate: str) -> tuple[int, int] | int:
     if end < len(candidate) and candidate[end] != " ":
         return 1
     iban = candidate[:end].replace(" ", "").upper()
-    number = int("".join(str(int(char, 36)) for char in iban[4:] + iban[:4]))
-    return (0, end) if number % 97 == 1 else 1
+    return (0, end) if mod97(iban[4:] + iban[:4]) == 1 else 1
 
 
 def _check_ip(candidate: str) -> tuple[int, int] | int:
@@ -231,6 +228,8 @@ PII_RULES = (
         ),
         _check_ip,
     ),
+    *NATIONAL_RULES,
+    *RECORD_RULES,
 )
 
 

@@ -21,13 +21,18 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Which guard found what kind, and where; never the text itself."""
+    """Which guard found what kind, and where; never the text itself.
+
+    `score` (0 to 1) is how sure a guard is that weighs; rules are sure. `explanation` says why in words of ours.
+    """
 
     guard: str
     version: str
     kind: str
     start: int
     end: int
+    score: float = 1.0
+    explanation: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ import re
 from collections import Counter
 from zlib import crc32
 
+from vallum.guards.credentials import CREDENTIAL_RULES
 from vallum.guards.expressions import BOUNDARY, END_OF_TEXT, choice, literal, many, maybe, sequence
 from vallum.guards.patterns import Check, Rule, RuleGuard
 
 __all__ = ["SECRET_RULES", "build_secrets_guard"]
 
 NAME = "secrets"
-VERSION = "1"
+VERSION = "2"
 
 MAX_DECOYS = 32  # `eyJ` beginnings tried in one dotted run; more are an attack on the check and count as a token
 MAX_WEIGHED_CHARS = 200  # entropy is judged on the start of a value: bounded work, and enough to tell
@@ -229,6 +230,7 @@ SECRET_RULES = (
         sequence("://", many(r"^\s/:@\"'", 1, 64), ":", many(r"^\s/@\"'", 3, 128), "@"),
         _check_url_password,
     ),
+    *CREDENTIAL_RULES,
     Rule("assigned_secret", sequence(_FOLDED_KEYWORDS, *_ASSIGN, many(r"^\s\"'`,;<>", 8)), _check_assignment),
 )
 
