@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run setup test lint bench docs
+.PHONY: run setup test lint bench docs guards
 
 run: $(VENV)/.installed
 	$(BIN)/vallum up --demo
@@ -41,3 +41,8 @@ bench: setup
 
 docs: setup
 	$(BIN)/python scripts/render_docs.py
+
+# The injection guard's models, from labelled texts: make guards DATA=folder KEY=signing.key
+guards: setup
+	$(BIN)/pip install --quiet --require-hashes -r requirements-training.lock
+	$(BIN)/python training/injection/train.py --data "$(DATA)" --key "$(KEY)"

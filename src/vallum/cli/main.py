@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vallum import __version__
-from vallum.cli import access, configuration, keys, ledger, policy, server
+from vallum.cli import access, configuration, guard, keys, ledger, policy, server
 from vallum.kernel.errors import (
     Conflict,
     Denied,
@@ -47,6 +47,7 @@ app.add_typer(keys.secrets, name="secrets")
 app.add_typer(keys.keysets, name="keysets")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
+app.add_typer(guard.app, name="guard")
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,13 +1,15 @@
 """Each application's guards, built once for each set of settings."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from vallum.guards import GuardRunner, Mode, build_runner
-from vallum.inventory import Application, GuardSettings
+from vallum.guards import Channel, Exempt, GuardRunner, Leakage, Mode, build_runner
+from vallum.inventory import Application, GuardSettings, InputGuards, OutputGuards
 
 __all__ = ["Guarding"]
 
 _GUARDS = ("secrets", "pii", "unicode", "size", "deny")
+_OUTPUT_GUARDS = ("links", "markup", "code", "refusal", "repetition")
 _MAX_BUILT = 256  # one holds some megabytes of automata; applications that agree share one
 
 
@@ -18,15 +20,43 @@ class Guarding:
     def input(self, application: Application) -> GuardRunner:
         return self._runner(application.guards.input)
 
-    def output(self, application: Application) -> GuardRunner:
-        return self._runner(application.guards.output)
+    def output(self, application: Application, instructions: Sequence[str] = ()) -> GuardRunner:
+        """`instructions` are the request's own, which the answer should not repeat."""
+        settings = application.guards.output
+        runner = self._runner(settings)
+        if settings.leakage == "off" or not (instructions or settings.canaries):
+            return runner
+        return runner.with_guard(Leakage(instructions, settings.canaries), Mode(settings.leakage))
 
-    def _runner(self, settings: GuardSettings) -> GuardRunner:
+    def _runner(self, settings: InputGuards | OutputGuards) -> GuardRunner:
         runner = self._built.get(settings)
         if runner is None:
-            modes = {name: Mode(getattr(settings, name)) for name in _GUARDS}
-            runner = build_runner(modes, deny_phrases=settings.deny_phrases, max_chars=settings.max_chars)
+            runner = _build(settings)
             if len(self._built) >= _MAX_BUILT:
                 self._built.pop(next(iter(self._built)))
             self._built[settings] = runner
         return runner
+
+
+def _build(settings: InputGuards | OutputGuards) -> GuardRunner:
+    common: dict[str, Any] = {
+        "deny_phrases": settings.deny_phrases, "max_chars": settings.max_chars, "exceptions": _exceptions(settings)
+    }  # fmt: skip
+    if isinstance(settings, OutputGuards):
+        modes = _modes(settings, (*_GUARDS, *_OUTPUT_GUARDS))
+        return build_runner(modes, allowed_hosts=settings.allowed_hosts, **common)
+    declared = settings.injection_thresholds
+    thresholds = {Channel.USER: declared.user, Channel.RETRIEVED: declared.retrieved, Channel.TOOL: declared.tool}
+    return build_runner(
+        _modes(settings, (*_GUARDS, "injection")),
+        thresholds={channel: score for channel, score in thresholds.items() if score is not None},
+        **common,
+    )
+
+
+def _modes(settings: GuardSettings, names: tuple[str, ...]) -> dict[str, Mode]:
+    return {name: Mode(getattr(settings, name)) for name in names}
+
+
+def _exceptions(settings: GuardSettings) -> list[Exempt]:
+    return [Exempt(e.guard, Mode(e.mode), e.kind, e.channel, e.expires) for e in settings.exceptions]

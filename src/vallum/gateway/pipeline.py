@@ -42,6 +42,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _CHARS_PER_TOKEN = 4
 _LARGE_BYTES = 65_536  # a millisecond's parsing; more goes to a thread
+_INSTRUCTION = 40  # characters of a system text from which on it is worth guarding
 _LARGE_CHARS = 8_192
 _MANY_SEGMENTS = 1_000
 _PASSED_HEADERS = ("anthropic-beta",)
@@ -152,6 +153,7 @@ class Pipeline:
         if inspection.action == "block":
             exchange.blocked = True
             raise Refused(400, "request_blocked", _blocked_by("request", inspection), outcome="blocked")
+        exchange.tokens = inspection.tokens
         if inspection.action == "redact":
             for place, text in zip(exchange.places, inspection.texts, strict=True):
                 if text != place.text:
@@ -185,12 +187,12 @@ class Pipeline:
         await self._inspect_output(exchange, document)
         exchange.usage = exchange.protocol.usage(document) or _estimated(exchange, len(answer.body))
         exchange.answer = encode_document(document)
-        await self._record(exchange)
-        await reply.json(200, exchange.answer)
+        await self._record(exchange)  # with stand-ins: the ledger's contents need no value that a provider may not see
+        await reply.json(200, _restored(exchange, document))
 
     async def _inspect_output(self, exchange: Exchange, document: dict[str, Any]) -> None:
         places = text_places(document, Channel.MODEL)
-        runner = self._guarding.output(_known(exchange.application))
+        runner = self._guarding.output(_known(exchange.application), _instructions(exchange))
         chars = sum(len(place.text) for place in places)
         inspection = await _inspect(runner, segments_of(places, _known(exchange.answered_by).provider_name), chars)
         exchange.findings += inspection.findings
@@ -207,8 +209,10 @@ class Pipeline:
     async def _stream(self, exchange: Exchange, reply: Reply) -> None:
         async with self._pool.stream(exchange.candidates, _call(exchange)) as (candidate, stream):
             exchange.answered_by = candidate
-            runner = self._guarding.output(_known(exchange.application))
-            guard = StreamGuard(exchange.protocol, runner, candidate.provider_name, self._max_stream_chars)
+            runner = self._guarding.output(_known(exchange.application), _instructions(exchange))
+            guard = StreamGuard(
+                exchange.protocol, runner, candidate.provider_name, self._max_stream_chars, exchange.tokens
+            )
             try:
                 last = await self._pass_on(exchange, reply, guard, stream)
             finally:
@@ -309,6 +313,22 @@ def _take_up(exchange: Exchange, raw: bytes) -> None:
     exchange.places = text_places(exchange.document, Channel.USER)
     exchange.chars = sum(len(place.text) for place in exchange.places)
     exchange.model_name = exchange.document["model"]
+
+
+def _restored(exchange: Exchange, document: dict[str, Any]) -> bytes:
+    if not exchange.tokens:
+        return exchange.answer
+    for place in text_places(document, Channel.MODEL):
+        text = exchange.tokens.restore(place.text)
+        if text != place.text:
+            place.replace(text)
+    return encode_document(document)
+
+
+def _instructions(exchange: Exchange) -> list[str]:
+    return [
+        place.text for place in exchange.places if place.channel is Channel.SYSTEM and len(place.text) >= _INSTRUCTION
+    ]
 
 
 async def _inspect(runner: GuardRunner, segments: list[Segment], chars: int) -> Inspection:

@@ -13,7 +13,7 @@ from vallum.gateway.protocols import Usage, WireProtocol
 from vallum.gateway.protocols.port import Delta, Path
 from vallum.gateway.refusals import Refused
 from vallum.gateway.sse import Event, render_event
-from vallum.guards import Channel, Counted, GuardRunner, Segment, StreamInspector
+from vallum.guards import Channel, Counted, GuardRunner, Restorer, Segment, StreamInspector, Tokens
 from vallum.kernel.errors import Invalid
 
 __all__ = ["StreamGuard"]
@@ -24,7 +24,12 @@ _MAX_KEPT_WHOLE = 4096  # distinct short texts remembered as clean: ids and name
 class StreamGuard:
     """One stream. `findings`, `usage` and `texts` grow as it goes; `blocked` stays once set."""
 
-    def __init__(self, protocol: WireProtocol, runner: GuardRunner, source: str, max_chars: int) -> None:
+    def __init__(
+        self, protocol: WireProtocol, runner: GuardRunner, source: str, max_chars: int, tokens: Tokens | None = None
+    ) -> None:
+        """`tokens` are the stand-ins of the request: they leave as the values that its caller sent."""
+        self._tokens = tokens or Tokens()
+        self._restorers: dict[Path, Restorer] = {}
         self._protocol = protocol
         self._runner = runner
         self._source = source
@@ -104,18 +109,24 @@ class StreamGuard:
         released = inspector.feed(text)
         if released.findings or released.blocked:
             self._note(released.findings, blocked=released.blocked)
-        delta.container[delta.key] = released.text
         if released.text:
             self.texts.setdefault(delta.path, []).append(released.text)
-        return len(released.text)
+        leaving = delta.container[delta.key] = self._restored(delta.path, released.text)
+        return len(leaving)
 
     def _inspect_whole(self, delta: Delta, text: str) -> int:
         inspection = self._runner.inspect([Segment(text, Channel.MODEL, self._source)])
         self._note(inspection.findings, blocked=inspection.action == "block")
-        delta.container[delta.key] = inspection.texts[0]
+        delta.container[delta.key] = self._tokens.restore(inspection.texts[0])
         if text:
             self._ended.append(delta.path)
         return len(text)
+
+    def _restored(self, path: Path, text: str, *, final: bool = False) -> str:
+        if not self._tokens:
+            return text
+        restorer = self._restorers.setdefault(path, Restorer(self._tokens))
+        return restorer.feed(text) + (restorer.finish() if final else "")
 
     def _split_off(self, document: dict[str, Any], delta: Delta) -> Iterator[bytes]:
         """An event that both goes on with a text and ends it: the text goes first, by itself."""
@@ -133,7 +144,9 @@ class StreamGuard:
                 return []
             if released.text:
                 self.texts.setdefault(path, []).append(released.text)
-                name, event = self._protocol.render_delta(like, path, released.text)
+            leaving = self._restored(path, released.text, final=True)
+            if leaving:
+                name, event = self._protocol.render_delta(like, path, leaving)
                 frames.append(render_event(name, encode_document(event)))
         self._ended.append(prefix)
         return frames
@@ -148,8 +161,9 @@ class StreamGuard:
                 continue
             inspection = self._runner.inspect([Segment(text, Channel.MODEL, self._source)])
             self._note(inspection.findings, blocked=inspection.action == "block")
-            if inspection.action == "redact":
-                place.replace(inspection.texts[0])
+            leaving = self._tokens.restore(inspection.texts[0])
+            if leaving != text:
+                place.replace(leaving)
             elif inspection.action == "allow" and len(text) <= 256 and len(self._clean) < _MAX_KEPT_WHOLE:
                 self._clean.add(text)
 

@@ -1,34 +1,68 @@
 """From an application's settings to a runner: explicit, ordered, and an unknown name stops start-up."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from vallum.guards.deny import DenyList
+from vallum.guards.exceptions import Exempt
+from vallum.guards.injection import Injection
 from vallum.guards.invisible import InvisibleText
+from vallum.guards.output import (
+    Repetition,
+    build_code_guard,
+    build_links_guard,
+    build_markup_guard,
+    build_refusal_guard,
+)
 from vallum.guards.pii import build_pii_guard
-from vallum.guards.port import Guard, Mode
+from vallum.guards.port import Guard, Mode, SegmentGuard
 from vallum.guards.runner import GuardRunner
 from vallum.guards.secrets import build_secrets_guard
+from vallum.guards.segment import Channel
 from vallum.guards.size import Size
 from vallum.kernel.errors import Invalid
 
 __all__ = ["build_runner"]
 
+_NOTHING_TO_TAKE_OUT = ("size", "repetition")  # of which redact is block
 
-def build_runner(modes: Mapping[str, Mode], *, deny_phrases: Sequence[str] = (), max_chars: int) -> GuardRunner:
-    """Guards by name, `off` where unnamed. Raises Invalid for a name that is no guard's.
 
-    A text that is too long has no part to take out: for `size`, redact is block.
-    """
+def build_runner(
+    modes: Mapping[str, Mode],
+    *,
+    max_chars: int,
+    deny_phrases: Sequence[str] = (),
+    allowed_hosts: Sequence[str] = (),
+    thresholds: Mapping[Channel, float] | None = None,
+    exceptions: Sequence[Exempt] = (),
+) -> GuardRunner:
+    """Guards by name, `off` where unnamed. Raises Invalid for a name that is no guard's."""
     guards: dict[str, Guard] = {
         "size": Size(max_chars),
         "secrets": build_secrets_guard(),
         "pii": build_pii_guard(),
         "unicode": InvisibleText(),
         "deny": DenyList(deny_phrases),
+        "links": build_links_guard(allowed_hosts),
+        "markup": build_markup_guard(),
+        "code": build_code_guard(),
+        "refusal": build_refusal_guard(),
+        "repetition": Repetition(),
     }
-    unknown = sorted(set(modes) - set(guards))
+    modes = {n: Mode.BLOCK if m.changes and n in _NOTHING_TO_TAKE_OUT else m for n, m in modes.items()}
+    unknown = sorted(set(modes) - set(guards) - {"injection"})
     if unknown:
-        raise Invalid(f"there is no guard named {', '.join(unknown)}; there are {', '.join(guards)}")
-    if modes.get("size") is Mode.REDACT:
-        modes = {**modes, "size": Mode.BLOCK}
-    return GuardRunner([(guard, modes.get(name, Mode.OFF)) for name, guard in guards.items()])
+        raise Invalid(f"there is no guard named {', '.join(unknown)}; there are {', '.join(guards)}, injection")
+    readers: list[tuple[SegmentGuard, Mode]] = []
+    wanted = modes.get("injection", Mode.OFF) is not Mode.OFF or any(e.guard == "injection" for e in exceptions)
+    if wanted:
+        injection = _shared_injection() if not thresholds else Injection(thresholds=thresholds)
+        readers.append((injection, modes.get("injection", Mode.OFF)))
+    named = [(guard, modes.get(name, Mode.OFF)) for name, guard in guards.items()]
+    return GuardRunner(named, readers, exceptions)
+
+
+@cache
+def _shared_injection() -> Injection:
+    """Some megabytes of weights, for every application of the process."""
+    return Injection()

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from vallum.guards.checksums import luhn, mod97
 from vallum.guards.expressions import BOUNDARY, NOT_BOUNDARY, choice, letters, literal, many, maybe, sequence
-from vallum.guards.national import NATIONAL_RULES
+from vallum.guards.national import NATIONAL_RULES, named
 from vallum.guards.patterns import Rule, RuleGuard
 from vallum.guards.records import RECORD_RULES
 
@@ -56,7 +56,9 @@ def _issued_lengths(digits: str) -> Iterable[int]:
         return (16,)
     if two in ("34", "37"):  # American Express
         return (15,)
-    if four == 6011 or two in ("62", "64", "65", "81") or 3528 <= four <= 3589:  # Discover, UnionPay, RuPay, JCB
+    if four in (1800, 2131):  # JCB's old numbers
+        return (15,)
+    if four == 6011 or two in ("35", "62", "64", "65", "81"):  # Discover, JCB, UnionPay, RuPay
         return range(19, 15, -1)
     if two in ("30", "36", "38", "39"):  # Diners
         return range(19, 13, -1)
@@ -128,13 +130,13 @@ def _check_international(candidate: str) -> tuple[int, int] | int:
 
 
 def _check_north_american(candidate: str) -> tuple[int, int] | int:
-    digits = _digits(candidate)[-10:]
-    return (0, len(candidate)) if digits[0] not in "01" and digits[3] not in "01" else 1
+    """Three, three and four digits; in brackets the area code may be any, by itself it begins with 2 to 9."""
+    return (0, len(candidate)) if candidate[0] == "(" or _digits(candidate)[-10] not in "01" else 1
 
 
 def _check_national(candidate: str) -> tuple[int, int] | int:
     """A trunk zero and groups, as most of Europe and Asia write it; not a date, not a list of small numbers."""
-    if _DATE.match(candidate):
+    if _DATE.fullmatch(candidate):
         return 1
     for end in _ends_of_numbers(candidate):
         digits = _digits(candidate[:end])
@@ -143,6 +145,11 @@ def _check_national(candidate: str) -> tuple[int, int] | int:
         if len(digits) <= 12 and digits[1] != "0" and len(set(digits)) > 2:
             return 0, end
     return 1
+
+
+def _is_telephone(digits: str) -> bool:
+    """Behind a word that says so, anything of a telephone number's length that is not a date."""
+    return 7 <= sum(c.isdigit() for c in digits) <= 15 and len(set(digits)) > 2
 
 
 _LABEL_CHARS = "A-Za-z0-9-"
@@ -169,7 +176,7 @@ PII_RULES = (
         sequence(
             choice(
                 sequence(BOUNDARY, maybe("1", letters(" .-")), many(_DIGIT, 3, 3), letters(" .-")),
-                sequence(NOT_BOUNDARY, "(", many(_DIGIT, 3, 3), ")", maybe(letters(" -"))),
+                sequence("(", many(_DIGIT, 3, 3), ")", maybe(letters(" -"))),
             ),
             many(_DIGIT, 3, 3),
             letters(" .-"),
@@ -188,6 +195,25 @@ PII_RULES = (
             BOUNDARY,
         ),
         _check_national,
+    ),
+    named(
+        "phone",
+        (
+            "phone",
+            "tel",
+            "telephone",
+            "telefon",
+            "mobile",
+            "mobil",
+            "cell",
+            "fax",
+            "call",
+            "call me at",
+            "whatsapp",
+            "sms",
+        ),
+        sequence(maybe("+"), _DIGIT, many(sequence(_PHONE_GAP, _DIGIT), 6, 13)),
+        _is_telephone,
     ),
     Rule(
         "payment_card",

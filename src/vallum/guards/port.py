@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-__all__ = ["WINDOW_CHARS", "Counted", "Cursor", "Finding", "Guard", "Mode"]
+from vallum.guards.segment import Segment
+
+__all__ = ["WINDOW_CHARS", "Counted", "Cursor", "Finding", "Guard", "Mode", "SegmentGuard"]
 
 WINDOW_CHARS = 64  # the most that a guard may hold back of text in which nothing recognisable has begun
 
@@ -15,8 +17,15 @@ class Mode(StrEnum):
 
     OFF = "off"
     DETECT = "detect"
-    REDACT = "redact"
+    TOKENIZE = "tokenize"  # a stand-in leaves, and becomes the value again in the answer to the same caller
+    MASK = "mask"  # all but its last four characters
+    REDACT = "redact"  # its kind alone
     BLOCK = "block"
+
+    @property
+    def changes(self) -> bool:
+        """Whether the text goes on with something else in the finding's place."""
+        return self in (Mode.TOKENIZE, Mode.MASK, Mode.REDACT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +79,14 @@ class Guard(Protocol):
         ...
 
     def cursor(self) -> Cursor: ...
+
+
+class SegmentGuard(Protocol):
+    """A guard that must know where each text came from, or what stands beside it. Pure and thread-safe."""
+
+    name: str
+    version: str
+
+    def find_in(self, segments: Sequence[Segment]) -> Sequence[Sequence[Finding]]:
+        """The findings in each segment, in order."""
+        ...

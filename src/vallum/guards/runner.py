@@ -6,16 +6,19 @@ the only place that catches broadly.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
 from typing import Literal
 
+from vallum.guards.exceptions import Exceptions, Exempt
 from vallum.guards.patterns import RuleGuard, RuleSet
 from vallum.guards.plain import plain
-from vallum.guards.port import Counted, Cursor, Finding, Guard, Mode
-from vallum.guards.segment import Segment
+from vallum.guards.port import Counted, Cursor, Finding, Guard, Mode, SegmentGuard
+from vallum.guards.replacement import Tokens
+from vallum.guards.segment import Channel, Segment
 from vallum.guards.size import Size
 
-__all__ = ["FAILED", "GuardRunner", "Inspection"]
+__all__ = ["FAILED", "GuardRunner", "Inspection", "Judged"]
 
 FAILED = "guard_failed"
 _SEPARATOR = "\n\x1e\n"  # between segments in the fast pass; what it joins that is not there is looked at again
@@ -23,41 +26,71 @@ _SEPARATOR = "\n\x1e\n"  # between segments in the fast pass; what it joins that
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """`texts` are the segments' texts with what was to be redacted replaced; the same as given when nothing was."""
+    """`texts` are the segments' texts with what was to be replaced replaced; the same as given when nothing was."""
 
     action: Literal["allow", "redact", "block"]
     findings: tuple[Counted, ...]
     texts: tuple[str, ...]
+    tokens: Tokens = field(default_factory=Tokens)
 
     def __repr__(self) -> str:
         return f"Inspection({self.action}, {self.findings})"
 
 
+Judged = tuple[Finding, Mode]
+
+
 class GuardRunner:
     """Guards with their modes; those that are off are not run at all. Thread-safe."""
 
-    def __init__(self, guards: Sequence[tuple[Guard, Mode]]) -> None:
-        running = [(guard, mode) for guard, mode in guards if mode is not Mode.OFF]
-        self.modes: Mapping[str, Mode] = {guard.name: mode for guard, mode in running}
+    def __init__(
+        self,
+        guards: Sequence[tuple[Guard, Mode]],
+        segment_guards: Sequence[tuple[SegmentGuard, Mode]] = (),
+        exceptions: Sequence[Exempt] = (),
+    ) -> None:
+        self._exceptions = Exceptions(exceptions)
+        running = [(guard, mode) for guard, mode in guards if mode is not Mode.OFF or self._exceptions.run(guard.name)]
+        readers = [
+            (guard, mode) for guard, mode in segment_guards if mode is not Mode.OFF or self._exceptions.run(guard.name)
+        ]
+        self.modes: Mapping[str, Mode] = {g.name: mode for g, mode in running} | {g.name: mode for g, mode in readers}
         owned = tuple(rule for guard, _ in running if isinstance(guard, RuleGuard) for rule in guard.owned)
         self._rules = RuleSet(owned) if owned else None
         others = [guard for guard, _ in running if not isinstance(guard, RuleGuard)]
         self._size = next((guard for guard in others if isinstance(guard, Size)), None)
         self._others = tuple(guard for guard in others if guard is not self._size)
+        self._readers = tuple(guard for guard, _ in readers)
+
+    def with_guard(self, guard: Guard, mode: Mode) -> "GuardRunner":
+        """The same with one more: for a guard that is made for one exchange."""
+        if mode is Mode.OFF:
+            return self
+        extended = copy(self)
+        extended.modes = {**self.modes, guard.name: mode}
+        extended._others = (*self._others, guard)
+        return extended
 
     def inspect(self, segments: Sequence[Segment]) -> Inspection:
         """Look at every segment. Never raises: what cannot be inspected is blocked."""
         texts = tuple(segment.text for segment in segments)
-        oversized = self._oversized(texts)
+        oversized = [(finding, self.mode_of(finding, Channel.USER)) for finding in self._oversized(texts)]
         if oversized and self.worst(oversized) == "block":
             return Inspection("block", self.count(oversized), texts)  # before anything else takes time
         with_rules = self._rules is not None and self._may_match(self._rules, texts)
         found = [self._find(text, with_rules=with_rules) for text in texts]
-        every = [*oversized, *(finding for findings in found for finding in findings)]
-        if not every:
+        for guard in self._readers:
+            self._read(guard, segments, found)
+        if not oversized and not any(found):
             return Inspection("allow", (), texts)
-        redacted = tuple(self.redact(text, findings) for text, findings in zip(texts, found, strict=True))
-        return Inspection(self.worst(every), self.count(every), redacted)
+        judged = [
+            [(finding, self.mode_of(finding, segment.channel)) for finding in findings]
+            for segment, findings in zip(segments, found, strict=True)
+        ]
+        every = [*oversized, *(one for each in judged for one in each if one[1] is not Mode.OFF)]
+        tokens = Tokens()
+        replaced = tuple(self.replace(text, each, tokens) for text, each in zip(texts, judged, strict=True))
+        return Inspection(self.worst(every), self.count(every), replaced, tokens)
 
     def cursors(self) -> list[tuple[str, Cursor]]:
         """One cursor for all rules and one for each other guard, for one text that arrives in pieces."""
@@ -65,29 +98,33 @@ class GuardRunner:
         others = (*self._others, *(() if self._size is None else (self._size,)))
         return rules + [(guard.name, guard.cursor()) for guard in others]
 
-    def mode_of(self, finding: Finding) -> Mode:
-        return Mode.BLOCK if finding.kind == FAILED else self.modes[finding.guard]
+    def mode_of(self, finding: Finding, channel: Channel) -> Mode:
+        """What is done about a finding there. A failed guard blocks, whatever exceptions say."""
+        if finding.kind == FAILED:
+            return Mode.BLOCK
+        return self._exceptions.mode(finding, channel) or self.modes[finding.guard]
 
-    def worst(self, findings: Sequence[Finding]) -> Literal["allow", "redact", "block"]:
-        modes = {self.mode_of(finding) for finding in findings}
+    def worst(self, judged: Sequence[Judged]) -> Literal["allow", "redact", "block"]:
+        modes = {mode for _, mode in judged}
         if Mode.BLOCK in modes:
             return "block"
-        return "redact" if Mode.REDACT in modes else "allow"
+        return "redact" if any(mode.changes for mode in modes) else "allow"
 
-    def count(self, findings: Sequence[Finding]) -> tuple[Counted, ...]:
-        found = Counter((f.guard, f.version, f.kind, str(self.mode_of(f))) for f in findings)
+    def count(self, judged: Sequence[Judged]) -> tuple[Counted, ...]:
+        found = Counter((f.guard, f.version, f.kind, str(mode)) for f, mode in judged)
         return tuple(Counted(*key, count=number) for key, number in sorted(found.items()))
 
-    def redact(self, text: str, findings: Sequence[Finding], origin: int = 0) -> str:
-        """Replace what mode `redact` found; where two overlap, the first names what stood there."""
-        spans = sorted((f.start, -f.end, f.kind) for f in findings if self.mode_of(f) is Mode.REDACT)
+    def replace(self, text: str, judged: Sequence[Judged], tokens: Tokens, origin: int = 0) -> str:
+        """The text with what was found changed as its mode says; where two overlap, the first decides."""
+        spans = sorted((f.start, -f.end, f.kind, f, mode) for f, mode in judged if mode.changes)
         if not spans:
             return text
         pieces: list[str] = []
         done = origin
-        for start, negative_end, kind in spans:
+        for start, negative_end, _, finding, mode in spans:
             if start >= done:
-                pieces += [text[done - origin : start - origin], f"[redacted:{kind}]"]
+                value = text[start - origin : -negative_end - origin]
+                pieces += [text[done - origin : start - origin], tokens.replacement(finding, mode, value)]
             done = max(done, -negative_end)
         pieces.append(text[done - origin :])
         return "".join(pieces)
@@ -112,6 +149,14 @@ class GuardRunner:
             except Exception:  # noqa: BLE001  as above
                 found.append(Finding(guard.name, guard.version, FAILED, 0, len(text)))
         return found
+
+    def _read(self, guard: SegmentGuard, segments: Sequence[Segment], found: list[list[Finding]]) -> None:
+        try:
+            for findings, fresh in zip(found, guard.find_in(segments), strict=True):
+                findings += fresh
+        except Exception:  # noqa: BLE001  as above
+            for findings, segment in zip(found, segments, strict=True):
+                findings.append(Finding(guard.name, guard.version, FAILED, 0, len(segment.text)))
 
     def _may_match(self, rules: RuleSet, texts: Sequence[str]) -> bool:
         try:

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vallum.guards.port import Counted, Finding, Mode
-from vallum.guards.runner import FAILED, GuardRunner
+from vallum.guards.replacement import Tokens
+from vallum.guards.runner import FAILED, GuardRunner, Judged
+from vallum.guards.segment import Channel
 
 __all__ = ["Released", "StreamInspector"]
 
@@ -45,7 +47,8 @@ class StreamInspector:
         self._buffer = ""  # a little of what has left, then what is held
         self._origin = 0  # where the buffer begins in the whole text
         self._released = 0  # up to where the whole text has left
-        self._pending: list[Finding] = []  # decided, and not yet left
+        self._pending: list[Judged] = []  # decided, and not yet left
+        self._tokens = Tokens()  # of nobody: in an answer there is no one to give a value back to
         self._blocked = False
         self._unread = 0  # characters that arrived since the buffer was last read
 
@@ -76,35 +79,39 @@ class StreamInspector:
             try:
                 findings, position = cursor.advance(self._buffer, self._origin, final=final)
             except Exception:  # noqa: BLE001  fail closed: what cannot be judged is not released
-                return self._block([Finding(name, "", FAILED, self._released, settled)])
+                return self._block([(Finding(name, "", FAILED, self._released, settled), Mode.BLOCK)])
             found += findings
             settled = min(settled, position)
-        if found:
-            if any(self._runner.mode_of(finding) is Mode.BLOCK for finding in found):
-                return self._block(found)
-            self._pending += [f for f in found if self._runner.mode_of(f) is Mode.REDACT]
-        return self._release(settled, found)
+        judged = [(f, mode) for f in found if (mode := self._runner.mode_of(f, Channel.MODEL)) is not Mode.OFF]
+        if any(mode is Mode.BLOCK for _, mode in judged):
+            return self._block(judged)
+        self._pending += [(f, _without_caller(mode)) for f, mode in judged if mode.changes]
+        return self._release(settled, judged)
 
-    def _release(self, settled: int, found: Sequence[Finding]) -> Released:
+    def _release(self, settled: int, judged: Sequence[Judged]) -> Released:
         if self._pending:
-            for finding in sorted(self._pending, key=lambda f: f.start, reverse=True):
+            for finding, _ in sorted(self._pending, key=lambda judged: judged[0].start, reverse=True):
                 if finding.start < settled < finding.end:
                     settled = finding.start
         held_from = max(self._released, settled)
         text = self._buffer[self._released - self._origin : held_from - self._origin]
         if self._pending:
-            leaving = [f for f in self._pending if f.start < settled]
-            text = self._runner.redact(text, leaving, self._released)
-            self._pending = [f for f in self._pending if f.start >= settled]
+            leaving = [(f, mode) for f, mode in self._pending if f.start < settled]
+            text = self._runner.replace(text, leaving, self._tokens, self._released)
+            self._pending = [(f, mode) for f, mode in self._pending if f.start >= settled]
         self._released = held_from
         if self._origin + len(self._buffer) - held_from > MAX_HELD_CHARS:
-            return self._block([*found, Finding("stream", "1", FAILED, held_from, held_from)])
+            return self._block([*judged, (Finding("stream", "1", FAILED, held_from, held_from), Mode.BLOCK)])
         keep_from = max(self._origin, held_from - _CONTEXT_CHARS)
         self._buffer = self._buffer[keep_from - self._origin :]
         self._origin = keep_from
-        return Released(text, False, self._runner.count(found) if found else ())
+        return Released(text, False, self._runner.count(judged) if judged else ())
 
-    def _block(self, found: Sequence[Finding]) -> Released:
+    def _block(self, judged: Sequence[Judged]) -> Released:
         self._blocked = True
         self._buffer = ""
-        return Released("", True, self._runner.count(found))
+        return Released("", True, self._runner.count(judged))
+
+
+def _without_caller(mode: Mode) -> Mode:
+    return Mode.REDACT if mode is Mode.TOKENIZE else mode

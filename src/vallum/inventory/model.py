@@ -5,6 +5,7 @@ guards stand in its way, and how much it may spend. Nothing here holds a secret:
 """
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Annotated, Literal
 
 import msgspec
@@ -16,16 +17,21 @@ __all__ = [
     "CLASSIFICATIONS",
     "Application",
     "Configuration",
+    "GuardException",
     "GuardSettings",
+    "Guards",
+    "InputGuards",
     "Limits",
     "Model",
+    "OutputGuards",
     "Provider",
+    "Thresholds",
 ]
 
 Classification = Literal["public", "internal", "confidential", "restricted"]
 CLASSIFICATIONS: tuple[Classification, ...] = ("public", "internal", "confidential", "restricted")
 
-GuardMode = Literal["off", "detect", "redact", "block"]
+GuardMode = Literal["off", "detect", "tokenize", "mask", "redact", "block"]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$")]
 Count = Annotated[int, Meta(ge=1, le=10**12)]
 
@@ -81,6 +87,21 @@ class Limits(_Declared, frozen=True):
     concurrent: Count | None = None
 
 
+class GuardException(_Declared, frozen=True):
+    """Another mode for one kind of finding, in one channel, until a day (UTC). `*` is any kind or channel.
+
+    A weaker mode than the guard's own needs an owner and an end.
+    """
+
+    guard: Name
+    mode: GuardMode
+    kind: str = "*"
+    channel: Literal["*", "system", "user", "retrieved", "tool", "model"] = "*"
+    owner: str = ""
+    reason: str = ""
+    expires: date | None = None
+
+
 class GuardSettings(_Declared, frozen=True):
     """The mode of each guard in one direction. Secrets and invisible text are blocked unless a file says otherwise."""
 
@@ -91,11 +112,59 @@ class GuardSettings(_Declared, frozen=True):
     deny: GuardMode = "block"
     deny_phrases: Annotated[tuple[str, ...], Meta(max_length=1000)] = ()
     max_chars: Annotated[int, Meta(ge=1, le=100_000_000)] = 1_000_000
+    exceptions: Annotated[tuple[GuardException, ...], Meta(max_length=200)] = ()
+
+    def problems(self, place: str) -> Iterator[str]:
+        for number, exception in enumerate(self.exceptions, start=1):
+            mode = getattr(self, exception.guard, None)
+            where = f"{place}.exceptions, number {number}"
+            if mode not in _STRICTNESS:
+                yield f"{where}: there is no guard {exception.guard} here"
+            elif _STRICTNESS.index(exception.mode) < _STRICTNESS.index(mode) and not (
+                exception.owner and exception.expires
+            ):
+                yield f"{where}: {exception.mode} is weaker than {mode}, so it needs an owner and a day it expires"
+
+
+_STRICTNESS = ("off", "detect", "tokenize", "mask", "redact", "block")
+Score = Annotated[float, Meta(gt=0, le=1)]
+
+
+class Thresholds(_Declared, frozen=True):
+    """From which score on the injection guard finds something; None is the one fixed on development data."""
+
+    user: Score | None = None
+    retrieved: Score | None = None
+    tool: Score | None = None
+
+
+class InputGuards(GuardSettings, frozen=True):
+    """What stands between a request and a provider."""
+
+    injection: GuardMode = "detect"
+    injection_thresholds: Thresholds = Thresholds()
+
+
+class OutputGuards(GuardSettings, frozen=True):
+    """What stands between an answer and its reader.
+
+    `links` lets through hosts in `allowed_hosts` and below them. `leakage` looks for the request's own instructions
+    and for `canaries`, strings that stand in them for this.
+    """
+
+    links: GuardMode = "detect"
+    leakage: GuardMode = "detect"
+    canaries: Annotated[tuple[Annotated[str, Meta(min_length=8, max_length=200)], ...], Meta(max_length=100)] = ()
+    markup: GuardMode = "off"
+    code: GuardMode = "off"
+    refusal: Literal["off", "detect"] = "off"
+    repetition: GuardMode = "off"
+    allowed_hosts: Annotated[tuple[str, ...], Meta(max_length=1000)] = ()
 
 
 class Guards(_Declared, frozen=True):
-    input: GuardSettings = GuardSettings()
-    output: GuardSettings = GuardSettings()
+    input: InputGuards = InputGuards()
+    output: OutputGuards = OutputGuards()
 
 
 class Application(_Declared, frozen=True):
@@ -113,6 +182,8 @@ class Application(_Declared, frozen=True):
     keep_content_days: Annotated[int, Meta(ge=0, le=36_500)] = 30  # 0: contents are not kept, only their digests
 
     def problems(self) -> Iterator[str]:
+        yield from self.guards.input.problems("guards.input")
+        yield from self.guards.output.problems("guards.output")
         for name in self.limits_per_model:
             if name not in self.models:
                 yield f"limits_per_model.{name}: the application may not use that model"

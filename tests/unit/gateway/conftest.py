@@ -255,6 +255,40 @@ limits = {{ requests_per_minute = 100000 }}
 guards.input = {{ secrets = "off", pii = "off", unicode = "off", deny = "off" }}
 guards.output = {{ secrets = "block", pii = "block", deny_phrases = ["project bluebird"] }}
 
+[applications.guarded]
+owner = "o@example.com"
+models = ["echo"]
+limits = {{ requests_per_minute = 100000 }}
+guards.input = {{ injection = "block" }}
+
+[applications.tokenizer]
+owner = "o@example.com"
+models = ["echo", "claude"]
+limits = {{ requests_per_minute = 100000 }}
+guards.input = {{ pii = "tokenize", injection = "off" }}
+guards.output = {{ pii = "redact" }}
+
+[applications.keeper]
+owner = "o@example.com"
+models = ["echo"]
+limits = {{ requests_per_minute = 100000 }}
+guards.input = {{ injection = "off" }}
+guards.output = {{ links = "block", leakage = "block", canaries = ["canary-5af31c"], allowed_hosts = ["example.com"] }}
+
+[applications.excepted]
+owner = "o@example.com"
+models = ["echo"]
+limits = {{ requests_per_minute = 100000 }}
+[applications.excepted.guards.input]
+injection = "block"
+[[applications.excepted.guards.input.exceptions]]
+guard = "injection"
+channel = "tool"
+mode = "detect"
+owner = "ann"
+reason = "trial"
+expires = 2099-01-01
+
 [applications.limited]
 owner = "o@example.com"
 models = ["echo", "hang"]

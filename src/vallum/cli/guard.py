@@ -1,0 +1,247 @@
+"""`vallum guard`: the detectors on files and streams, without a server, and how well they do."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vallum.cli.options import AsJson, Config, Data, Url
+from vallum.cli.output import print_record, print_table, printable
+from vallum.cli.registry import command, group
+from vallum.cli.transport import opened
+from vallum.kernel.errors import Invalid
+
+__all__ = ["app"]
+
+app = group("Detect prompt injection, personal data, secrets and unsafe output in texts.")
+
+MAX_LINE_BYTES = 64 << 20
+_PURE = "reads texts, not Vallum's data"
+GuardName = Annotated[str, typer.Option("--guard", "-g", help="injection, pii, secrets, output, unicode or refusal.")]
+Files = Annotated[list[Path] | None, typer.Argument(help="Files to read; standard input without any.")]
+
+
+@command(app, "scan", local=_PURE, example="vallum guard scan --guard pii letter.txt")
+def scan(
+    files: Files = None,
+    guard: GuardName = "injection",
+    channel: Annotated[str, typer.Option("--channel", help="user, retrieved, tool, system or model.")] = "user",
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help='One {"text": …, "channel": …} a line, one verdict a line.')
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge texts. With --jsonl, verdicts come in the order of the lines; a line that cannot be read says why.
+
+    Exits 0 when all were judged, whatever was found, and 2 when a line could not be read.
+    """
+    from vallum.guards.scan import scanner
+    from vallum.guards.segment import Channel
+
+    if channel not in list(Channel):
+        raise Invalid(f"--channel: there is no channel {channel}; there are {', '.join(Channel)}")
+    judge = scanner(guard)
+    if jsonl:
+        wrong = 0
+        for answer in _judge_lines(_lines(files), judge, channel):
+            wrong += "error" in answer
+            print(json.dumps(answer), flush=True)
+        if wrong:
+            raise Invalid(f"{wrong} lines could not be judged; each says why in its place")
+        return
+    for name, text in _texts(files):
+        verdict = judge(text, Channel(channel)).to_json()
+        if as_json:
+            print(json.dumps({"file": name, **verdict}))
+            continue
+        print_record({"file": name, **{key: verdict[key] for key in ("verdict", "score", "threshold")}})
+        for found in verdict["findings"]:
+            start, end = found["span"]
+            print(printable(f"  {found['kind']} at {start}-{end}: {found['explanation']}"))
+
+
+@command(app, "eval", local=_PURE, example="vallum guard eval labelled.jsonl --guard injection")
+def evaluate(
+    files: Files = None,
+    guard: GuardName = "injection",
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Verdicts of another version for the same lines, to compare with.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Write the distributions and the ROC as an SVG file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a guard on labelled texts: one {"text", "label", "channel"} a line, label 1 for an attack.
+
+    `--against` is what `vallum guard scan --jsonl` of another version wrote for the same lines.
+    """
+    from vallum.guards.evaluation import evaluate as measure
+    from vallum.guards.scan import scanner
+
+    judge = scanner(guard)
+    rows = [_labelled(number, line) for number, line in enumerate(_lines(files), start=1)]
+    verdicts = [judge(text, channel) for text, _, channel in rows]
+    labels = [label for _, label, _ in rows]
+    scores = [verdict.score for verdict in verdicts]
+    thresholds = {verdict.threshold for verdict in verdicts}
+    threshold = thresholds.pop() if len(thresholds) == 1 else None
+    result: dict[str, Any] = {"guard": guard, **measure(scores, labels, threshold).to_json()}
+    if threshold is None:  # each channel has its own
+        result["false_alarms"] = _share(
+            verdict.is_flagged for verdict, label in zip(verdicts, labels, strict=True) if not label
+        )
+        result["recall"] = _share(verdict.is_flagged for verdict, label in zip(verdicts, labels, strict=True) if label)
+    if against is not None:
+        result["against"] = measure(_scores(against, len(labels)), labels).to_json()
+    if plot is not None:
+        from vallum.guards.plot import render_plot
+
+        plot.write_text(render_plot(scores, labels))
+    if as_json:
+        print(json.dumps(result))
+        return
+    print_record({k: v for k, v in result.items() if k not in ("histogram", "against")})
+    if against is not None:
+        print_record({f"against {k}": v for k, v in result["against"].items() if k in ("auc", "recall_at")})
+
+
+@command(
+    app, "report", performs=("list_entries",),
+    example="vallum guard report --application support --guard injection --days 7 --data vallum-data",
+)  # fmt: skip
+def report(
+    application: Annotated[str, typer.Option("--application", "-a", help="The application's name.")],
+    guard: Annotated[str, typer.Option("--guard", "-g", help="The guard that is to block.")],
+    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="How far back to look.")] = 7,
+    data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """What a guard in mode `detect` would have blocked, from the ledger: read it before the mode becomes `block`."""
+    since = datetime.now(UTC) - timedelta(days=days)
+    with opened(data, url, config) as transport:
+        result = _would_block(_entries_since(transport, f"application:{application}", since), guard)
+    result = {"application": application, "guard": guard, "days": days, **result}
+    if as_json:
+        print(json.dumps(result))
+        return
+    print_record({name: value for name, value in result.items() if name not in ("kinds", "entries")})
+    if result["kinds"]:
+        print_table(("KIND", "REQUESTS"), [(kind, str(count)) for kind, count in result["kinds"].items()])
+        print(f"look at some: {'  '.join(result['entries'][:_SHOWN])}")
+
+
+_SHOWN = 5
+_PAGE = 1000
+
+
+def _entries_since(transport: Any, subject: str, since: datetime) -> Iterator[dict[str, Any]]:
+    """Newest first, a page at a time, as far back as wanted."""
+    before: dict[str, Any] = {}
+    while True:
+        page = transport.perform(
+            "list_entries", query={"kind": "inference", "subject": subject, "limit": _PAGE, **before}
+        )
+        for entry in page["entries"]:
+            if datetime.fromisoformat(entry["time"]) < since:
+                return
+            yield entry
+        if page["next"] is None:
+            return
+        before = {"before": page["next"]}
+
+
+def _would_block(entries: Iterable[dict[str, Any]], guard: str) -> dict[str, Any]:
+    requests = blocked = 0
+    kinds: dict[str, int] = {}
+    found = []
+    for entry in entries:
+        requests += 1
+        blocked += entry["outcome"] == "blocked"
+        hits = {f["kind"] for f in entry["findings"] if f["guard"] == guard and f["action"] not in ("block", "off")}
+        if hits and entry["outcome"] != "blocked":
+            found.append(entry["entry_id"])
+            for kind in hits:
+                kinds[kind] = kinds.get(kind, 0) + 1
+    share = round(len(found) / requests, 4) if requests else 0.0
+    return {
+        "requests": requests, "blocked_already": blocked, "would_be_blocked": len(found), "share": share,
+        "kinds": dict(sorted(kinds.items())), "entries": found[:_PAGE],
+    }  # fmt: skip
+
+
+def _share(hits: Iterable[bool]) -> float:
+    each = list(hits)
+    return round(sum(each) / max(1, len(each)), 4)
+
+
+def _judge_lines(lines: Iterable[bytes], judge: Any, channel: str) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = _row(number, line)
+            yield judge(row["text"], _channel(number, row.get("channel", channel))).to_json()
+        except Invalid as e:
+            yield {"error": str(e), "line": number}
+
+
+def _row(number: int, line: bytes) -> dict[str, Any]:
+    if len(line) > MAX_LINE_BYTES:
+        raise Invalid(f"line {number}: longer than {MAX_LINE_BYTES} bytes")
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as e:
+        raise Invalid(f"line {number}: not JSON ({type(e).__name__})") from e
+    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+        raise Invalid(f'line {number}: expected an object with a string "text"')
+    return row
+
+
+def _channel(number: int, name: object) -> Any:
+    from vallum.guards.segment import Channel
+
+    try:
+        return Channel(str(name))
+    except ValueError:
+        raise Invalid(
+            f"line {number}: there is no channel {str(name)[:40]!r}; there are {', '.join(Channel)}"
+        ) from None
+
+
+def _labelled(number: int, line: bytes) -> tuple[str, int, Any]:
+    row = _row(number, line)
+    if row.get("label") not in (0, 1):
+        raise Invalid(f'line {number}: expected "label" 0 or 1')
+    return row["text"], int(row["label"]), _channel(number, row.get("channel", "user"))
+
+
+def _scores(file: Path, wanted: int) -> list[float]:
+    rows = [json.loads(line) for line in _lines([file])]
+    if len(rows) != wanted or not all(isinstance(row.get("score"), (int, float)) for row in rows):
+        raise Invalid(f"{file} must hold one verdict with a score for each of the {wanted} lines")
+    return [float(row["score"]) for row in rows]
+
+
+def _lines(files: list[Path] | None) -> Iterator[bytes]:
+    for file in _opened(files):
+        with file:
+            yield from (line for line in file if line.strip())
+
+
+def _texts(files: list[Path] | None) -> Iterator[tuple[str, str]]:
+    for file in _opened(files):
+        with file:
+            yield getattr(file, "name", "-"), file.read().decode("utf-8", "replace")
+
+
+def _opened(files: list[Path] | None) -> Iterator[Any]:
+    if not files:
+        yield sys.stdin.buffer
+        return
+    for file in files:
+        try:
+            yield file.open("rb")
+        except OSError as e:
+            raise Invalid(f"{file} cannot be read: {e.strerror}") from e

@@ -1,0 +1,66 @@
+"""A text as hashed n-grams: what the linear model weighs.
+
+Tokens are words, single signs of scripts written without spaces, numbers (all alike) and runs of punctuation. Each
+gives one feature for itself, one for each piece of four letters in it, and n-grams with the tokens before. Everything
+but the n-grams depends on the token alone, so that its weight is worked out once and kept.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from zlib import crc32
+
+__all__ = ["BITS", "MASK", "SKIP", "TOKEN", "features_of", "fold", "shorten", "tokenize", "unit_features"]
+
+BITS = 18
+MASK = (1 << BITS) - 1
+
+MAX_TOKEN_CHARS = 32  # longer ones are no words; their beginning stands for them
+_PIECE_CHARS = 4
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
+TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W\d_{_UNSPACED}]+|\d+|[^\w\s]{{1,4}}|_+")
+SKIP = 0x5BD1E995  # tells a pair with one token between from a pair without
+
+
+def fold(text: str) -> str:
+    """Lower case, with compatibility forms as the letters they stand for."""
+    return (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()
+
+
+def tokenize(text: str) -> list[str]:
+    return [shorten(token) for token in TOKEN.findall(fold(text))]
+
+
+def shorten(token: str) -> str:
+    """Every number is `0`."""
+    return "0" if token[0].isdigit() else token[:MAX_TOKEN_CHARS]
+
+
+def unit_features(token: str) -> list[int]:
+    """The features of a token by itself: whole, and its pieces."""
+    found = [crc32(token.encode("utf-8", "replace")) & MASK]
+    if len(token) >= _PIECE_CHARS and token[0].isalpha():
+        framed = f"<{token}>"
+        found += [
+            crc32(b"\x01" + framed[at : at + _PIECE_CHARS].encode("utf-8", "replace")) & MASK
+            for at in range(len(framed) - _PIECE_CHARS + 1)
+        ]
+    return found
+
+
+def features_of(tokens: Sequence[str]) -> list[list[int]]:
+    """For each token its features: by itself, and with the one, two and three before it. As the model sums them."""
+    found = []
+    one = two = before = 0  # the hashes of the token before, of the two before, and of the one before the last
+    for number, token in enumerate(tokens):
+        raw = b" " + token.encode("utf-8", "replace")
+        features = unit_features(token)
+        if number:
+            pair = crc32(raw, one)
+            features.append(pair & MASK)
+            if number > 1:
+                features += [crc32(raw, two) & MASK, crc32(raw, before ^ SKIP) & MASK]
+            two = pair
+        before, one = one, crc32(raw)
+        found.append(features)
+    return found

@@ -1,0 +1,202 @@
+"""Prompt injection and jailbreaks: one text and where it came from, to one score.
+
+The text and each of its other readings are weighed by the channel's linear model; the worst reading counts. Signs in
+the structure add to it. What this is not: a proof. It reads words, so an order in words it has never seen anything
+like, or one that only the application's purpose makes wrong, goes by. Limit what an application may do, too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, log2
+from typing import Protocol
+
+from vallum.guards.injection.model import Evidence, LinearModel
+from vallum.guards.injection.signs import find_signs
+from vallum.guards.injection.store import Calibration, load_models
+from vallum.guards.injection.views import View, views
+from vallum.guards.port import Finding
+from vallum.guards.segment import Channel, Segment
+from vallum.kernel.errors import Invalid
+
+__all__ = ["Injection", "Judge", "Verdict", "sides_of"]
+
+NAME = "injection"
+MAX_CHARS = 2_000_000
+_DATA = (Channel.RETRIEVED, Channel.TOOL)
+_JOINED = "\n"
+
+
+class Judge(Protocol):
+    """A larger model, of whoever brings one, that is asked about texts near the threshold only."""
+
+    def logit(self, text: str, channel: Channel) -> float:
+        """Above 0 for an attack. Raises, or takes too long, at the caller's cost: that text is then an attack."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`score` is from 0 to 1 and an attack from `threshold` on. `findings` are empty below it."""
+
+    score: float
+    threshold: float
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_attack(self) -> bool:
+        return self.score >= self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    logit: float
+    view: View
+    evidence: Evidence | None
+    signs: Sequence[str]
+
+
+class Injection:
+    """Pure and thread-safe. Models load on construction, verified; one instance serves a whole process."""
+
+    name = NAME
+
+    def __init__(self, *, thresholds: Mapping[Channel, float] | None = None, judge: Judge | None = None) -> None:
+        """`thresholds` (0 to 1, by channel) replace those fixed on development data.
+
+        Raises IntegrityError when the model files are not those that were signed.
+        """
+        models = load_models()
+        self.version = models.version
+        self._heads: Mapping[str, LinearModel] = models.heads
+        self._calibration: Mapping[str, Calibration] = models.calibration
+        self._thresholds = {c: float(models.thresholds[_kind(c)]) for c in Channel} | dict(thresholds or {})
+        self._judge = judge
+
+    def score(self, text: str, channel: Channel | str = Channel.USER) -> float:
+        """From 0 to 1: how much the text reads like an attack where it came from."""
+        return self.judge(text, channel).score
+
+    def threshold(self, channel: Channel | str = Channel.USER) -> float:
+        return self._thresholds[_channel(channel)]
+
+    def judge(self, text: str, channel: Channel | str = Channel.USER) -> Verdict:
+        """Raises Invalid for an unknown channel. A text over 2,000,000 characters is an attack unread."""
+        channel = _channel(channel)
+        threshold = self._thresholds[channel]
+        if len(text) > MAX_CHARS:
+            reason = f"longer than {MAX_CHARS} characters, which nobody looked at"
+            return Verdict(1.0, threshold, (self._finding(text, channel, 0, len(text), 1.0, reason),))
+        worst = self._worst(text, channel)
+        score = _sigmoid(worst.logit)
+        if self._judge is not None and self._is_grey(score, threshold):
+            score = _sigmoid((worst.logit + self._judge.logit(worst.view.text, channel)) / 2)
+        if score < threshold:
+            return Verdict(score, threshold, ())
+        start, end = _place(worst)
+        return Verdict(score, threshold, (self._finding(text, channel, start, end, score, _explain(worst)),))
+
+    def judge_all(self, segments: Sequence[Segment]) -> list[Verdict]:
+        """Each segment by itself; and what stands in several of one channel, read on end, in the last of them."""
+        verdicts = [self.judge(segment.text, segment.channel) for segment in segments]
+        for channel in {segment.channel for segment in segments}:
+            places = [i for i, s in enumerate(segments) if s.channel is channel and not verdicts[i].findings]
+            if len(places) < 2 or sum(len(segments[i].text) for i in places) > _MAX_JOINED:
+                continue
+            joined = self.judge(_JOINED.join(segments[i].text for i in places), channel)
+            if joined.findings:
+                last = places[-1]
+                reason = "read together with the parts before it: " + joined.findings[0].explanation
+                found = self._finding(segments[last].text, channel, 0, len(segments[last].text), joined.score, reason)
+                verdicts[last] = Verdict(joined.score, joined.threshold, (found,))
+        return verdicts
+
+    def find_in(self, segments: Sequence[Segment]) -> Sequence[Sequence[Finding]]:
+        """What the runner asks for. Trusted text is not judged: an application may give its model orders."""
+        found: list[Sequence[Finding]] = [()] * len(segments)
+        places = [i for i, s in enumerate(segments) if not s.trusted and len(s.text) >= _LEAST and s.channel in _JUDGED]
+        for place, verdict in zip(places, self.judge_all([segments[i] for i in places]), strict=True):
+            found[place] = verdict.findings
+        return found
+
+    def find(self, text: str, channel: Channel | str = Channel.USER) -> Sequence[Finding]:
+        return self.judge(text, channel).findings
+
+    def _worst(self, text: str, channel: Channel) -> _Reading:
+        whole = View("", text, 0, len(text))
+        worst = self._read(whole, channel)
+        for view in views(text):
+            reading = self._read(view, channel)
+            if reading.logit > worst.logit:
+                worst = reading
+        return worst
+
+    def _read(self, view: View, channel: Channel) -> _Reading:
+        kind = _kind(channel)
+        evidence = self._heads[kind].weigh(view.text)
+        weights = self._calibration[kind]
+        if evidence is None:
+            return _Reading(_NOTHING, view, None, ())
+        low, high = sides_of(kind, evidence, weights.length)
+        logit = weights.bias + weights.high * high + weights.low * low
+        signs = find_signs(view.text)
+        logit += sum(weights.signs.get(sign, 0.0) for sign in signs)
+        return _Reading(logit, view, evidence, signs)
+
+    def _is_grey(self, score: float, threshold: float) -> bool:
+        return abs(score - threshold) < _GREY
+
+    def _finding(self, text: str, channel: Channel, start: int, end: int, score: float, explanation: str) -> Finding:
+        kind = "indirect_injection" if channel in _DATA else "prompt_injection"
+        return Finding(NAME, self.version, kind, start, max(end, min(start + 1, len(text))), score, explanation)
+
+
+_NOTHING = -60.0  # the logit of a text without a word
+_JUDGED = (Channel.USER, Channel.RETRIEVED, Channel.TOOL)
+_LEAST = 8  # characters; a shorter text by itself orders nothing, and is read with those beside it
+_GREY = 0.2
+_MAX_JOINED = 20_000  # characters of segments that are read on end; an order in pieces is no book
+
+
+def sides_of(kind: str, evidence: Evidence, length: float) -> tuple[float, float]:
+    """The milder and the worse logit of a user's text; for a document its worst window alone, most of it is innocent.
+
+    The more windows there are, the worse the worst of them is by chance: each doubling takes `length` off.
+    """
+    if kind == "user":
+        low, high = sorted((evidence.text, evidence.window))
+        return low, high
+    tokens = min(max(evidence.tokens, _SHORT_TOKENS), _LONG_TOKENS)
+    return 0.0, evidence.window - length * log2(tokens / _USUAL_TOKENS)
+
+
+_SHORT_TOKENS, _USUAL_TOKENS, _LONG_TOKENS = 12, 128, 2048  # beyond that, more text buys no more
+
+
+def _kind(channel: Channel) -> str:
+    return "data" if channel in _DATA else "user"
+
+
+def _channel(channel: Channel | str) -> Channel:
+    try:
+        return Channel(channel)
+    except ValueError as e:
+        raise Invalid(f"there is no channel {channel!r}; there are {', '.join(Channel)}") from e
+
+
+def _place(reading: _Reading) -> tuple[int, int]:
+    if not reading.view.kind and reading.evidence is not None:
+        return reading.evidence.start, reading.evidence.end
+    return reading.view.start, reading.view.end
+
+
+def _explain(reading: _Reading) -> str:
+    said = ["reads like an order to the model"]
+    if reading.view.kind:
+        said.append(f"once decoded ({reading.view.kind.replace('+', ', then ')})")
+    if reading.signs:
+        said.append("with signs: " + ", ".join(sign.replace("_", " ") for sign in reading.signs))
+    return " ".join(said)
+
+
+def _sigmoid(logit: float) -> float:
+    return 1 / (1 + exp(-max(-60.0, min(60.0, logit))))

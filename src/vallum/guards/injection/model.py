@@ -1,0 +1,198 @@
+"""The linear model: weights of hashed n-grams, summed over a whole text and over every window of it.
+
+A window's score is the sum of its tokens' weights over the square root of their number, so that thirty words of
+attack in a long document weigh what they weigh alone. Sums over windows are differences of running sums: the cost
+is one pass, whatever the windows. Weights of two heads stand packed in one integer, and one addition sums both.
+"""
+
+import json
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from math import sqrt
+from typing import Any
+from zlib import crc32
+
+from vallum.guards.injection.features import BITS, MASK, SKIP, TOKEN, fold, shorten, unit_features
+from vallum.kernel.errors import IntegrityError
+
+__all__ = ["Evidence", "LinearModel", "read_tensors", "write_tensors"]
+
+_MAX_KNOWN_TOKENS = 20_000
+_LONG_TOKENS = 12_000  # some 60 kB of prose
+_LONG_WINDOWS, _LONG_SHARE = 128, 8  # windows of a long text that are weighed in full: so many, or this part of all
+_STEPS = 8  # a window overlaps the next by seven eighths
+_HIGH = 32  # bits that the low head's sum may take; a million tokens of the largest weight fit
+_HALF, _LOW = 1 << (_HIGH - 1), (1 << _HIGH) - 1
+_MAX_HEADER_BYTES = 1 << 20
+
+
+class ModelMalformed(IntegrityError):
+    """The file is not a model of this release."""
+
+    code = "guard_model_malformed"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Logits: of the whole text, and of its most telling window with where that stands in the text."""
+
+    text: float
+    window: float
+    start: int
+    end: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    scale: float
+    bias: float
+
+
+class LinearModel:
+    """Two heads over the same n-grams. Thread-safe: what it remembers about tokens may be worked out twice."""
+
+    def __init__(
+        self, text: Sequence[int], window: Sequence[int], heads: Mapping[str, Mapping[str, float]], sizes: Sequence[int]
+    ) -> None:
+        """`text` and `window` are int8 weights by feature, `heads` their scales and biases. Raises ModelMalformed."""
+        if len(text) != MASK + 1 or len(window) != MASK + 1 or not sizes:
+            raise ModelMalformed(f"a head has {1 << BITS} weights")
+        self._weights = array("q", ((t << _HIGH) + w for t, w in zip(text, window, strict=True)))
+        self._text = _Head(heads["text"]["scale"], heads["text"]["bias"])
+        self._window = _Head(heads["window"]["scale"], heads["window"]["bias"])
+        self._sizes = tuple(sizes)
+        self._known: dict[str, tuple[bytes, int, int]] = {}
+
+    def weigh(self, text: str) -> Evidence | None:
+        """None for a text without tokens."""
+        folded = fold(text)
+        tokens = TOKEN.findall(folded)
+        if not tokens:
+            return None
+        count = len(tokens)
+        if count > _LONG_TOKENS:
+            return self._weigh_long(text, folded, tokens)
+        sums = self._running_sums(tokens)
+        whole = self._text.scale * ((sums[-1] + _HALF) >> _HIGH) / sqrt(count) + self._text.bias
+        best, first, last = self._scan(sums, count)
+        start, end = _span(text, folded, first, last, count)
+        return Evidence(whole, best, start, end, count)
+
+    def _weigh_long(self, text: str, folded: str, tokens: list[str]) -> Evidence:
+        """The windows that look worst word by word, each weighed in full: a long text is no way to make us slow.
+
+        A document this long is judged by its worst window alone, so the logit of the text is that of the window.
+        """
+        known = self._known
+        units = [(known.get(token) or self._unit(token))[2] for token in tokens]
+        sums = [0, *accumulate(units)]
+        size = max(self._sizes)
+        starts = range(0, len(tokens) - size + 1, size // 2)
+        values = [((sums[at + size] - sums[at] + _HALF) & _LOW) - _HALF for at in starts]
+        keep = max(_LONG_WINDOWS, len(starts) // _LONG_SHARE)
+        worst = float("-inf"), 0, 0
+        for _, at in sorted(zip(values, starts, strict=True), reverse=True)[:keep]:
+            logit, first, last = self._scan(self._running_sums(tokens[at : at + size]), size)
+            worst = max(worst, (logit, at + first, at + last))
+        logit, first, last = worst
+        return Evidence(logit, logit, *_span(text, folded, first, last, len(tokens)), len(tokens))
+
+    def _running_sums(self, tokens: list[str]) -> list[int]:
+        known, weights, mask, skip = self._known, self._weights, MASK, SKIP
+        one = two = before = 0
+        running = 0
+        sums = [0]
+        for number, token in enumerate(tokens):
+            unit = known.get(token) or self._unit(token)
+            raw, crc, weight = unit
+            if number:
+                pair = crc32(raw, one)
+                weight += weights[pair & mask]
+                if number > 1:
+                    weight += weights[crc32(raw, two) & mask] + weights[crc32(raw, before ^ skip) & mask]
+                two = pair
+            running += weight
+            sums.append(running)
+            before, one = one, crc
+        return sums
+
+    def _scan(self, sums: list[int], count: int) -> tuple[float, int, int]:
+        """The best window: its logit, and its first and last token."""
+        best, first, last = float("-inf"), 0, count
+        for size in self._sizes:
+            size = min(size, count)
+            step = max(1, size // _STEPS)
+            values = [
+                ((high - low + _HALF) & _LOW) - _HALF for low, high in zip(sums[::step], sums[size::step], strict=False)
+            ]
+            values.append(((sums[-1] - sums[count - size] + _HALF) & _LOW) - _HALF)  # the one that ends the text
+            most = max(values)
+            place = values.index(most)
+            at = count - size if place == len(values) - 1 else place * step
+            logit = self._window.scale * most / sqrt(size) + self._window.bias
+            if logit > best:
+                best, first, last = logit, at, at + size
+            if size == count:
+                break
+        return best, first, last
+
+    def _unit(self, token: str) -> tuple[bytes, int, int]:
+        short = shorten(token)
+        raw = b" " + short.encode("utf-8", "replace")
+        unit = (raw, crc32(raw), sum(self._weights[f] for f in unit_features(short)))
+        if len(self._known) >= _MAX_KNOWN_TOKENS:
+            self._known.clear()
+        self._known[token] = unit
+        return unit
+
+
+def _span(text: str, folded: str, first: int, last: int, count: int) -> tuple[int, int]:
+    """Where tokens `first` to `last` stand. Folding may move characters: then all of the text is the place."""
+    if len(folded) != len(text) or (first == 0 and last == count):
+        return 0, len(text)
+    start = end = 0
+    for number, match in enumerate(TOKEN.finditer(folded)):
+        if number == first:
+            start = match.start()
+        if number == last - 1:
+            end = match.end()
+            break
+    return start, end
+
+
+def read_tensors(raw: bytes) -> tuple[dict[str, memoryview], dict[str, Any]]:
+    """The int8 tensors of a safetensors file, and its `__metadata__` as JSON values. Raises ModelMalformed.
+
+    Source: the safetensors format; only flat I8 tensors are read.
+    """
+    size = int.from_bytes(raw[:8], "little")
+    if len(raw) < 8 or size > min(_MAX_HEADER_BYTES, len(raw) - 8):
+        raise ModelMalformed("the model's header is cut off")
+    body = memoryview(raw)[8 + size :]
+    try:
+        header = json.loads(raw[8 : 8 + size])
+        metadata = {name: json.loads(value) for name, value in header.pop("__metadata__", {}).items()}
+        tensors = {}
+        for name, entry in header.items():
+            start, end = entry["data_offsets"]
+            if entry["dtype"] != "I8" or entry["shape"] != [end - start] or not 0 <= start <= end <= len(body):
+                raise ModelMalformed(f"the tensor {name} is not a flat list of bytes")
+            tensors[name] = body[start:end].cast("b")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+        raise ModelMalformed("the model's header is not one of safetensors") from e
+    return tensors, metadata
+
+
+def write_tensors(tensors: Mapping[str, bytes], metadata: Mapping[str, Any]) -> bytes:
+    """The opposite of `read_tensors`, the same bytes for the same content."""
+    header: dict[str, Any] = {"__metadata__": {name: json.dumps(v, sort_keys=True) for name, v in metadata.items()}}
+    offset = 0
+    for name, data in tensors.items():
+        header[name] = {"dtype": "I8", "shape": [len(data)], "data_offsets": [offset, offset + len(data)]}
+        offset += len(data)
+    encoded = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    return len(encoded).to_bytes(8, "little") + encoded + b"".join(tensors.values())

@@ -1,0 +1,425 @@
+"""What a text may also say: the readings that a model makes of it and a filter that looks at letters does not.
+
+One pass looks for the traces of every encoding, so that plain text costs next to nothing. What is decoded is decoded
+again, a few levels deep, and all of it together is bounded: a text that decodes into more is read as far as the bound
+goes. Decoding is no finding by itself; it is what it says that counts.
+"""
+
+import base64
+import binascii
+import html
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+from urllib.parse import unquote
+
+import re2
+
+__all__ = ["MAX_DEPTH", "MAX_VIEWS", "View", "views"]
+
+MAX_DEPTH = 3
+MAX_VIEWS = 24
+MAX_DECODED_CHARS = 65_536  # beside the text itself, however many views
+_MIN_RUN = 12  # the shortest encoded run that can hold an order
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Another reading: how it was made, what it says, and where in the text (all of it, for most) it was hidden."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+def views(text: str) -> list[View]:
+    """The other readings of `text`, in a fixed order, without `text` itself and without repetition."""
+    found: list[View] = []
+    seen = {text}
+    budget = MAX_DECODED_CHARS + len(text)
+    level = [View("", text, 0, len(text))]
+    for _ in range(MAX_DEPTH):
+        deeper: list[View] = []
+        for view in level:
+            for kind, decoded, start, end in _decode(view.text):
+                if decoded in seen or not decoded.strip():
+                    continue
+                budget -= len(decoded)
+                if budget < 0 or len(found) >= MAX_VIEWS:
+                    return found
+                seen.add(decoded)
+                name = f"{view.kind}+{kind}" if view.kind else kind
+                place = (start, end) if not view.kind else (view.start, view.end)
+                deeper.append(View(name, decoded, *place))
+                found.append(deeper[-1])
+        if not deeper:
+            break
+        level = deeper
+    return found
+
+
+_Decoded = tuple[str, str, int, int]
+
+
+def _decode(text: str) -> Iterator[_Decoded]:
+    if not text.isascii():
+        decoded = _plain_letters(text)
+        if decoded != text:
+            yield "letters", decoded, 0, len(text)
+    for index in sorted(_traces().Match(text.encode("ascii", "replace")) or ()):
+        decoder = _DECODERS[index]
+        if decoder.whole is not None:
+            read = decoder.whole(text)
+            if read is not None and read != text:
+                yield decoder.kind, read, 0, len(text)
+        if decoder.parts is not None:
+            for part, start, end in decoder.parts(text):
+                yield decoder.kind, part, start, end
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoder:
+    """`trace` is an RE2 expression that matches wherever there is something to decode, and seldom elsewhere."""
+
+    kind: str
+    trace: str
+    whole: Callable[[str], str | None] | None = None
+    parts: Callable[[str], Iterator[tuple[str, int, int]]] | None = None
+
+
+@cache
+def _traces() -> Any:
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.log_errors = False
+    traces = re2.Set.SearchSet(options)
+    for decoder in _DECODERS:
+        traces.Add(decoder.trace.encode())
+    traces.Compile()
+    return traces
+
+
+# readings of the whole text
+
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff9-\ufffb\U000e0100-\U000e01ef]"
+)
+_TAGS = re.compile("[\U000e0020-\U000e007e]+")
+_MARKS = re.compile("[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
+
+
+def _plain_letters(text: str) -> str:
+    """Without what is not seen, and with the letters that others only look like."""
+    text = _TAGS.sub(lambda m: " " + "".join(chr(ord(c) - 0xE0000) for c in m[0]) + " ", text)
+    text = _UNSEEN.sub("", text)
+    if text.isascii():
+        return text
+    text = unicodedata.normalize("NFKC", text)
+    stacked = unicodedata.normalize("NFD", text)
+    if len(_MARKS.findall(stacked)) * _MANY_MARKS > len(text):  # no language marks so many of its letters
+        text = _MARKS.sub("", stacked)
+    return _MIXED.sub(_unmix, text)
+
+
+_MANY_MARKS = 3
+
+
+# Letters of other scripts that are drawn like Latin ones. Source: Unicode's confusables, the single-letter pairs.
+_ALIKE = {
+    "a": "аαɑᴀ", "b": "ЬƄʙ", "c": "сϲᴄⅽ", "d": "ԁɗᴅđ", "e": "еεҽᴇ", "g": "ɡɢց", "h": "һհʜħ", "i": "іıɩɪι", "j": "јᴊ",
+    "k": "кκᴋ", "l": "ӏʟłⅼ", "m": "мᴍⅿ", "n": "ոпɴη", "o": "оοօᴏøσ", "p": "рρᴘ", "q": "ԛ", "r": "гʀᴦ", "s": "ѕꜱ",
+    "t": "тτᴛŧ", "u": "υսᴜ", "v": "ѵνᴠ", "w": "ԝωᴡ", "x": "хχ", "y": "уγʏү", "z": "ᴢ",
+    "A": "АΑ", "B": "ВΒ", "C": "СϹ", "E": "ЕΕ", "H": "НΗ", "I": "ІΙ", "J": "Ј", "K": "КΚ", "M": "МΜ", "N": "Ν",
+    "O": "ОΟ", "P": "РΡ", "S": "Ѕ", "T": "ТΤ", "X": "ХΧ", "Y": "УΥҮ", "Z": "Ζ", "L": "Ꮮ", "G": "Ԍ",
+}  # fmt: skip
+_ALIKE_TABLE = str.maketrans({drawn: letter for letter, many in _ALIKE.items() for drawn in many})
+_MIXED = re.compile(r"[^\W\d_]+")
+_LATIN = re.compile("[A-Za-z]")
+
+
+def _unmix(match: re.Match[str]) -> str:
+    """A word with Latin letters in it, or one that is Latin altogether once read so, is meant to be read as Latin."""
+    word = match[0]
+    if word.isascii():
+        return word
+    read = word.translate(_ALIKE_TABLE)
+    if read.isascii() and (_LATIN.search(word) or len(word) < _SHORT_WORD or _looks_english(read)):
+        return read
+    return read if _LATIN.search(word) and sum(c.isascii() for c in read) * 5 >= len(read) * 4 else word
+
+
+_SHORT_WORD = 4
+
+
+def _looks_english(word: str) -> bool:
+    return any(part in word.lower() for part in _ENGLISH_PARTS)
+
+
+_ENGLISH_PARTS = ("ing", "tion", "ore", "all", "pre", "ous", "ign", "ster", "mpt", "rule", "over", "you", "for", "the")
+
+_LEET = re.compile(r"[A-Za-z][0134578@$!|+]{1,3}[A-Za-z]")
+_LEET_WORD = re.compile(r"(?<![A-Za-z0-9@$!|+])[A-Za-z0-9@$!|+]{2,24}(?![A-Za-z0-9@$!|+])")
+_LEET_TABLE = str.maketrans("0134578@$|+", "oieastbasit")
+
+
+def _unleet(text: str) -> str | None:
+    return _LEET_WORD.sub(_unleet_word, text) if _has_two(_LEET, text) else None
+
+
+def _unleet_word(match: re.Match[str]) -> str:
+    word = match[0]
+    if word.isalpha() or not any(c.isalpha() for c in word):
+        return word
+    body = word.rstrip("!|")
+    return body.replace("!", "i").translate(_LEET_TABLE) + word[len(body) :]
+
+
+_SPACED = re.compile(r"(?<![^\W_])[^\W\d_](?:(?:[._*|/\\-]|[ ]{1,3}|_ _)[^\W\d_](?![^\W_])){5,}")
+
+
+def _unspace(text: str) -> str | None:
+    """`i g n o r e  a l l` and `i-g-n-o-r-e`."""
+    if _SPACED.search(text) is None:
+        return None
+    return _SPACED.sub(_join_letters, text)
+
+
+def _join_letters(match: re.Match[str]) -> str:
+    words = re.split(r" {2,}| [|/] ", match[0])
+    if len(words) == 1 and " " in match[0] and any(mark in match[0] for mark in "-._*"):
+        words = match[0].split(" ")  # i-g-n-o-r-e a-l-l
+    joined = ["".join(c for c in word if c.isalpha()) for word in words]
+    return " ".join(part for word in joined for part in (_segment(word) if len(word) > _LONG_WORD else (word,)))
+
+
+_LONG_WORD = 14
+_MAX_SEGMENTED = 400
+_WORD_LIST = """
+a above access act address admin after again all an and answer any api are as assistant at be before below but by
+bypass can card chat code commands confidential context conversation customer data delete details developer
+directions disregard do document dont each email enable everything execute file filter follow for forget forward
+free from give given guidelines hacked have hidden how i ignore in information initial instead instruction
+instructions is it its key keys last let lines list make me mean message messages mode must my new no not nothing
+now of on only open or orders original our out output override password please policy preceding pretend previous
+print prior private prompt prompts prove read records repeat reply respond restrictions reveal role rules run safety
+say secret secrets send should show so start stop system tell text than that the their them then there these they
+this those to token unlock up us use user users verbatim was we what when where which who will with without word
+words write you your yourself
+"""
+_WORDS = frozenset(_WORD_LIST.split())
+
+
+def _segment(letters: str) -> list[str]:
+    """Words run together, parted where the words of orders are; the split with the fewest letters left over."""
+    lower = letters[:_MAX_SEGMENTED].lower()
+    best: list[tuple[int, int]] = [(0, 0)]  # for each end: letters that are in no word, and where the last part begins
+    for end in range(1, len(lower) + 1):
+        best.append((best[end - 1][0] + 1, end - 1))
+        for start in range(max(0, end - _LONG_WORD), end):
+            if lower[start:end] in _WORDS and best[start][0] < best[end][0]:
+                best[end] = (best[start][0], start)
+    parts: list[str] = []
+    end = len(lower)
+    while end:
+        start = best[end][1]
+        if end - start == 1 and parts and lower[start:end] not in _WORDS and len(parts[-1]) == 1:
+            parts[-1] = lower[start:end] + parts[-1]
+        else:
+            parts.append(lower[start:end])
+        end = start
+    return [*reversed(parts), letters[_MAX_SEGMENTED:]]
+
+
+_HYPHENATED = re.compile(r"[a-z]{1,5}[-·‐][a-z]{1,5}(?:[-·‐][a-z]{1,5}){0,4}", re.IGNORECASE)
+
+
+def _unhyphenate(text: str) -> str | None:
+    """`ig-nore all pre-vi-ous in-struc-tions`: more broken words than a text has."""
+    if not _has_two(_HYPHENATED, text):
+        return None
+    return re.sub(r"(?<=[A-Za-z])[-·‐](?=[A-Za-z])", "", text)
+
+
+_ROT13 = str.maketrans(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", "NOPQRSTUVWXYZABCDEFGHIJKLMnopqrstuvwxyzabcdefghijklm"
+)
+_COMMON = (
+    "the and you your all that this not with for are previous instructions ignore system prompt show tell from now"
+)
+
+
+def _turned(how: str) -> str:
+    """Two of the common words, turned: one may be a word of some language, or an abbreviation."""
+    words = [w.translate(_ROT13) if how == "rot13" else w[::-1] for w in _COMMON.split()]
+    one = rf"\b(?:{'|'.join(words)})\b"
+    return rf"(?is){one}.*{one}"
+
+
+def _unrotate(text: str) -> str:
+    return text.translate(_ROT13)
+
+
+def _unreverse(text: str) -> str:
+    return text[::-1]
+
+
+def _unreverse_words(text: str) -> str:
+    """Each word turned round, the words in order."""
+    return re.sub(r"[^\W_]+", lambda m: m[0][::-1], text)
+
+
+def _has_two(pattern: re.Pattern[str], text: str) -> bool:
+    first = pattern.search(text)
+    return first is not None and pattern.search(text, first.end()) is not None
+
+
+_PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2}){3}|%20\w+%20")
+_ENTITY = re.compile(r"&(?:#\d{2,6}|#x[0-9a-fA-F]{2,5}|[a-z]{2,8});")
+_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|U[0-9a-fA-F]{8})")
+
+
+def _unquote(text: str) -> str | None:
+    return unquote(text, errors="replace") if _PERCENT.search(text) else None
+
+
+def _unescape_entities(text: str) -> str | None:
+    return html.unescape(text) if _ENTITY.search(text) else None
+
+
+def _unescape(text: str) -> str | None:
+    if _ESCAPE.search(text) is None:
+        return None
+    return _ESCAPE.sub(lambda m: _char(int(m[0][2:], 16)), text)
+
+
+def _char(number: int) -> str:
+    return chr(number) if number < 0x110000 and not 0xD800 <= number < 0xE000 else "\ufffd"
+
+
+_JOINS = re.compile(r"""["']\s*(?:\+|\.\.|&|\|\|)\s*["']""")
+
+
+def _join_strings(text: str) -> str | None:
+    """`"ign" + "ore"`"""
+    return _JOINS.sub("", text) if _JOINS.search(text) else None
+
+
+_MARKUP = re.compile(r"<[/!?a-zA-Z][^<>]{0,400}>")
+
+
+def _unmark(text: str) -> str | None:
+    """HTML without its tags, as a reader sees the words."""
+    return _MARKUP.sub(" ", text) if _has_two(_MARKUP, text) else None
+
+
+_BROKEN = re.compile(r"(?<=[a-z])(?:\*\*|__|``|<!---->|</?[biu]>)(?=[a-z])", re.IGNORECASE)
+
+
+def _unsplit_markup(text: str) -> str | None:
+    """`ig**no**re`"""
+    return _BROKEN.sub("", text) if _BROKEN.search(text) else None
+
+
+# readings of a part
+
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}(?:\r?\n[A-Za-z0-9+/_-]{16,})*={0,2}")
+_BASE32 = re.compile(r"(?<![A-Z0-9])[A-Z2-7]{24,}={0,6}")
+_HEX = re.compile(r"(?<![0-9A-Za-z])(?:0x)?(?:[0-9a-fA-F]{2}[ :]?){12,}")
+_BITS = re.compile(r"(?<![0-9])(?:[01]{8}[ ]?){8,}")
+_DECIMALS = re.compile(r"(?<![0-9])(?:1?[0-9]{2}[, ]{1,2}){11,}1?[0-9]{2}")
+_COMMENT = re.compile(r"<!--([^<]{8,})|^\[//\]: # [(\"]([^\n]{8,})|/\*([^/]{8,})", re.MULTILINE)
+_HIDING = re.compile(
+    r"(?i)display\s?:\s?none|font-size\s?:\s?0|visibility\s?:\s?hidden|opacity\s?:\s?0|color\s?:\s?(?:white|#fff)|\shidden\b"
+)
+_ELEMENT = re.compile(r"<\w[^<>]{0,400}>([^<]{8,})")
+
+
+def _base64_runs(text: str) -> Iterator[tuple[str, int, int]]:
+    for match in _BASE64.finditer(text):
+        run = re.sub(r"\s", "", match[0]).rstrip("=").translate(_URL_SAFE)
+        if len(run) % 4 == 1:
+            run = run[:-1]
+        yield from _bytes_of(partial(base64.b64decode, run + "=" * (-len(run) % 4)), match)
+
+
+_URL_SAFE = str.maketrans("-_", "+/")
+
+
+def _base32_runs(text: str) -> Iterator[tuple[str, int, int]]:
+    for match in _BASE32.finditer(text):
+        run = match[0].rstrip("=")
+        run = run[: len(run) - (len(run) % 8 in (1, 3, 6))]
+        yield from _bytes_of(partial(base64.b32decode, run + "=" * (-len(run) % 8)), match)
+
+
+def _hex_runs(text: str) -> Iterator[tuple[str, int, int]]:
+    for match in _HEX.finditer(text):
+        run = re.sub(r"[^0-9a-fA-F]", "", match[0].removeprefix("0x"))
+        yield from _bytes_of(partial(bytes.fromhex, run[: len(run) // 2 * 2]), match)
+
+
+def _bit_runs(text: str) -> Iterator[tuple[str, int, int]]:
+    for match in _BITS.finditer(text):
+        yield from _bytes_of(partial(_from_bits, match[0].replace(" ", "")), match)
+
+
+def _from_bits(bits: str) -> bytes:
+    return bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8))
+
+
+def _decimal_runs(text: str) -> Iterator[tuple[str, int, int]]:
+    for match in _DECIMALS.finditer(text):
+        numbers = re.findall(r"\d+", match[0])
+        yield from _bytes_of(partial(bytes, [int(number) for number in numbers]), match)
+
+
+def _bytes_of(decode: Callable[[], bytes], match: re.Match[str]) -> Iterator[tuple[str, int, int]]:
+    """What was encoded, where it is text: random bytes decode to something too."""
+    try:
+        decoded = decode().decode()
+    except (ValueError, binascii.Error):
+        return
+    printable = sum(c.isprintable() or c in "\n\t" for c in decoded)
+    if len(decoded) >= _MIN_RUN and printable * 20 >= len(decoded) * 19:
+        yield decoded, match.start(), match.end()
+
+
+def _comments(text: str) -> Iterator[tuple[str, int, int]]:
+    for match in _COMMENT.finditer(text):
+        yield next(group for group in match.groups() if group is not None), match.start(), match.end()
+
+
+def _hidden_elements(text: str) -> Iterator[tuple[str, int, int]]:
+    if _HIDING.search(text) is None:
+        return
+    for match in _ELEMENT.finditer(text):
+        if _HIDING.search(text, match.start(), match.start(1)):
+            yield match[1], match.start(), match.end()
+
+
+_DECODERS = (
+    _Decoder("leet", r"[A-Za-z][0134578@$!|+]{1,3}[A-Za-z]", _unleet),
+    _Decoder("spaced", r"(?:^|[^A-Za-z0-9])[A-Za-z](?:[ ._*|/\\-]{1,2}[A-Za-z]){5}(?:$|[^A-Za-z0-9])", _unspace),
+    _Decoder("hyphenated", r"[A-Za-z]{1,5}[-?][A-Za-z]{1,5}", _unhyphenate),
+    _Decoder("rot13", _turned("rot13"), _unrotate),
+    _Decoder("reversed", _turned("reversed"), _unreverse),
+    _Decoder("reversed_words", _turned("reversed"), _unreverse_words),
+    _Decoder("percent", r"%[0-9A-Fa-f]{2}", _unquote),
+    _Decoder("entities", r"&#?\w{2,8};", _unescape_entities),
+    _Decoder("escapes", r"\\[uxU][0-9a-fA-F]{2}", _unescape),
+    _Decoder("strings", _JOINS.pattern, _join_strings),
+    _Decoder("markup", r"<[/!?a-zA-Z]", _unmark),
+    _Decoder("split_words", r"(?i)[a-z](?:\*\*|__|``|<!---->|</?[biu]>)[a-z]", _unsplit_markup),
+    _Decoder("base64", r"[A-Za-z0-9+/_-]{16}", parts=_base64_runs),
+    _Decoder("base32", r"[A-Z2-7]{24}", parts=_base32_runs),
+    _Decoder("hex", r"(?:[0-9a-fA-F]{2}[ :]?){12}", parts=_hex_runs),
+    _Decoder("binary", r"(?:[01]{8} ?){8}", parts=_bit_runs),
+    _Decoder("decimal", r"(?:1?[0-9]{2}[, ]{1,2}){11}", parts=_decimal_runs),
+    _Decoder("comment", r"<!--|/\*|\[//\]:", parts=_comments),
+    _Decoder("hidden_element", r"(?i)hidden|none|font-size|opacity|color", parts=_hidden_elements),
+)

@@ -1,0 +1,45 @@
+"""The model card: what the model is for, what it was made of, how it does, and what it cannot do."""
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["render_card"]
+
+_INTRODUCTION = """\
+# Injection guard, model {version}
+
+Logistic regression on hashed n-grams of words and letters, two heads (the whole text; windows of it) for each of two
+kinds of channel: what users write, and what tools and searches return. int8 weights in safetensors, signed
+(`manifest`), made by `make guards`. A score of 0.5 is the threshold in every channel; it was fixed on development data.
+
+**Meant for** flagging prompt injection and jailbreaks in the texts of a request, as one of several defences.
+**Not meant for** judging people, nor as the only thing between untrusted text and a powerful tool.
+
+**Made of** labelled texts under open licences (listed in the data's own README; none of their text is here), texts
+written for it (`training/injection/texts`), and texts generated from grammars (`training/injection/*.grammar`).
+Documents come clean and injected in pairs. `judged` texts are by authors who saw neither; one half of them fixed the
+thresholds, the other was only measured.
+
+**Known limits.** It reads words. An order in a wording or language unlike anything it has seen goes by; a harmless
+text full of such words may not. An off-topic request in a document is found only where its words give it away. Images
+and audio are not read. Most texts are English, German, French and Spanish; others are fewer.
+"""
+
+
+def render_card(version: str, report: Mapping[str, Any], held_out: Mapping[str, Any]) -> str:
+    parts = [_INTRODUCTION.format(version=version)]
+    for half in ("development", "test"):
+        parts.append(_table(f"Judged texts, {half} half: share flagged", report[f"judged {half}"]))
+    if held_out:
+        lines = ["## Held out of training, one family at a time", "", "| family | share | texts |", "|---|---|---|"]
+        for name, found in held_out.items():
+            lines += [f"| {name}: {what} | {share:.3f} | {count} |" for what, (share, count) in found.items()]
+        parts.append("\n".join(lines) + "\n")
+    for kind, title in (("user", "from users"), ("data", "from tools and searches")):
+        parts.append(_table(f"Development rows {title}, by source (`:1` attacks, `:0` harmless)", report[kind]))
+    return "\n".join(parts)
+
+
+def _table(title: str, rows: Mapping[str, tuple[float, int]]) -> str:
+    lines = [f"## {title}", "", "| texts | share | number |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {share:.3f} | {count} |" for name, (share, count) in rows.items())]) + "\n"

@@ -1,0 +1,155 @@
+"""From texts to models: two heads for each kind of channel, small enough to commit, and how their logits add up."""
+
+import random
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.linear_model import LogisticRegression
+
+from corpus import Text
+from vallum.guards.injection.features import MASK, features_of, tokenize
+from vallum.guards.injection.guard import sides_of
+from vallum.guards.injection.model import Evidence, LinearModel
+from vallum.guards.injection.signs import SIGNS, find_signs
+
+__all__ = ["SIZES", "Head", "calibrate", "fit_heads", "linear_model", "stack_features"]
+
+LENGTH = {"user": 0.0, "data": 0.7}  # logits that a window must be worse by, in a text of twice the tokens
+SIZES = {"user": (24, 64), "data": (12, 24, 48)}  # tokens in a window
+_WINDOWS_PER_TEXT = 4
+_ATTACK_WINDOWS = 2
+_REGULARISATION = 3.0
+_OFTEN = 100
+_INT8 = 127
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """int8 weights by feature; a logit is `scale` times their sum, plus `bias`."""
+
+    weights: bytes
+    scale: float
+    bias: float
+
+
+class _Bag:
+    """Sparse rows: counts of features over the square root of the number of tokens, as the model divides."""
+
+    def __init__(self) -> None:
+        self._starts, self._columns, self._values, self.labels = [0], [], [], []
+
+    def add(self, features: Sequence[Sequence[int]], label: int) -> None:
+        flat = np.fromiter((f for of_token in features for f in of_token), dtype=np.int64)
+        columns, counts = np.unique(flat, return_counts=True)
+        self._columns.append(columns.astype(np.int32))
+        self._values.append((counts / np.sqrt(len(features))).astype(np.float32))
+        self._starts.append(self._starts[-1] + len(columns))
+        self.labels.append(label)
+
+    def fit(self) -> Head:
+        shape = (len(self.labels), MASK + 1)
+        rows = sp.csr_matrix((np.concatenate(self._values), np.concatenate(self._columns), self._starts), shape=shape)
+        seen = np.bincount(rows.indices, minlength=shape[1])
+        trust = np.sqrt(np.minimum(seen, _OFTEN) / _OFTEN)  # what was seen in few texts may weigh little
+        model = LogisticRegression(C=_REGULARISATION, solver="liblinear", max_iter=300, random_state=0)
+        model.fit(rows @ sp.diags(trust.astype(np.float32)), np.array(self.labels))
+        learned = model.coef_[0] * trust
+        scale = float(np.abs(learned).max()) / _INT8
+        weights = np.round(learned / scale).astype(np.int8)
+        return Head(weights.tobytes(), scale, float(model.intercept_[0]))
+
+
+def fit_heads(
+    texts: Iterable[Text], seed: int = 0, kinds: Sequence[str] = ("user", "data")
+) -> dict[str, dict[str, Head]]:
+    """Heads "text" and "window" for each kind of channel."""
+    chance = random.Random(seed)
+    bags = {kind: {head: _Bag() for head in ("text", "window")} for kind in ("user", "data")}
+    for text in texts:
+        features = features_of(tokenize(text.text))
+        if not features:
+            continue
+        bag = bags["data" if text.data else "user"]
+        bag["text"].add(features, text.label)
+        if not text.data and text.label == 0 and chance.random() < _PASTED:
+            bags["data"]["text"].add(features, 0)
+        if text.data and text.label == 0 and chance.random() < _PASTED:
+            bags["user"]["text"].add(features, 0)
+        for low, high, label in _labelled(text, len(features), chance):
+            bag["window"].add(features[low:high], label)
+            if not text.data and label == 0 and chance.random() < _AS_DOCUMENT.get(text.source, 1.0):
+                bags["data"]["window"].add(features[low:high], 0)
+    made = {kind: {name: bag.fit() for name, bag in bags[kind].items()} for kind in kinds}
+    print(f"{sum(len(b.labels) for heads in bags.values() for b in heads.values())} examples", file=sys.stderr)
+    return made
+
+
+# How many of a user's harmless texts are harmless in a document, too: personas and set-ups are orders to a model,
+# and most of what plays on the words of attacks plays on them as only somebody who talks to a model would.
+_AS_DOCUMENT = {
+    "made-benign-setup": 0.0,
+    "made-benign-ordinary": 0.0,
+    "prompts.chat": 0.0,
+    "written-prompts": 0.0,
+    "written-prompts2": 0.0,
+    "written-harmless_twins": 0.0,
+    "cyberseceval-sysprompt": 0.0,
+    "generated-hard-negative": 0.3,
+    "made-benign-trigger": 0.3,
+}
+_PASTED = 0.2  # of the harmless texts of one kind of channel that are shown to the other
+
+
+def _labelled(text: Text, count: int, chance: random.Random) -> Iterable[tuple[int, int, int]]:
+    """Windows whose label is known: all of a harmless text, the marked part of an attack, an attack that fits whole."""
+    sizes = SIZES["data" if text.data else "user"]
+    if text.label and text.span is None:
+        if not text.data and count <= sizes[-1]:
+            yield 0, count, 1
+        return
+    for size in sizes:
+        places = _windows(count, size)
+        if text.label and text.span is not None:
+            first = len(tokenize(text.text[: text.span[0]]))
+            last = first + len(tokenize(text.text[slice(*text.span)]))
+            enough = min(8, max(1, round((last - first) * 0.6)))
+            places = [(a, b) for a, b in places if min(b, last) - max(a, first) >= enough]
+        wanted = _ATTACK_WINDOWS if text.label else _WINDOWS_PER_TEXT
+        for low, high in chance.sample(places, min(len(places), wanted)):
+            yield low, high, text.label
+
+
+def _windows(count: int, size: int) -> list[tuple[int, int]]:
+    if count <= size:
+        return [(0, count)]
+    return [(a, a + size) for a in range(0, count - size, size // 4)] + [(count - size, count)]
+
+
+def linear_model(kind: str, heads: dict[str, Head]) -> LinearModel:
+    scales = {name: {"scale": head.scale, "bias": head.bias} for name, head in heads.items()}
+    text, window = (memoryview(heads[name].weights).cast("b") for name in ("text", "window"))
+    return LinearModel(text, window, scales, SIZES[kind])
+
+
+def stack_features(kind: str, evidence: Evidence | None, text: str) -> list[float]:
+    """What the logit of a text is made of. A document is judged by its worst window: most of it is innocent."""
+    high = low = 0.0
+    if evidence is not None:
+        low, high = sides_of(kind, evidence, LENGTH[kind])
+    signs = find_signs(text)
+    return [high, low, *(float(sign in signs) for sign in SIGNS)]
+
+
+def calibrate(kind: str, rows: Sequence[Sequence[float]], labels: Sequence[int]) -> dict[str, Any]:
+    """How the logits of the heads and the signs add up to one, fitted on texts that the heads have not seen."""
+    model = LogisticRegression(C=1.0, max_iter=1000).fit(np.array(rows), np.array(labels))
+    high, low, *signs = (float(w) for w in model.coef_[0])
+    weights = {name: round(max(0.0, w), 4) for name, w in zip(SIGNS, signs, strict=True)}
+    return {
+        "bias": round(float(model.intercept_[0]), 4), "high": round(high, 4), "low": round(low, 4), "signs": weights,
+        "length": LENGTH[kind],
+    }  # fmt: skip

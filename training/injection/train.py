@@ -1,0 +1,143 @@
+"""Train the injection guard and write its signed model files. `make guards` runs this.
+
+    python training/injection/train.py --data FOLDER --key KEYFILE [--out FOLDER]
+
+FOLDER holds train.jsonl and dev.jsonl (one {"text", "label", "source", "kind"} a line). KEYFILE is the Ed25519 key
+that signs the models, made when it is not there; its public half then belongs in `vallum.guards.injection.store`.
+"""
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from card import render_card
+from corpus import Text, generated, read_rows
+from fit import SIZES, Head, calibrate, fit_heads, linear_model, stack_features
+from vallum.guards.injection.model import LinearModel, write_tensors
+from vallum.guards.injection.store import FOLDER, render_manifest
+from vallum.kernel.ledger.note import NoteSigner, sign_note
+
+SIGNER_NAME = "vallum.guards"
+VERSION = "1"
+FALSE_ALARMS = {  # at most, on the given development rows and on the judged ones, which are harder
+    "user": {"given": 0.02, "judged": 0.03},
+    "data": {"given": 0.02, "judged": 0.06},
+}
+THRESHOLD = 0.5  # in every channel: the bias is moved so that it gives these false alarms
+HERE = Path(__file__).resolve().parent
+_FRESH_SHARE = 0.08  # of newly generated texts, for fitting how the logits add up
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--key", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    parser.add_argument("--held-out", type=Path, default=HERE / "held_out.json", help="what evaluate.py wrote")
+    given = parser.parse_args()
+    started = time.monotonic()
+    rows, dev = read_rows(given.data / "train.jsonl"), read_rows(given.data / "dev.jsonl")
+    heads = fit_heads([*rows, *generated(rows, seed=1)])
+    print(f"fitted in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    calibration, thresholds, report = settle(heads, dev, rows)
+    files = {f"injection-{kind}.safetensors": _model_file(kind, heads[kind]) for kind in heads}
+    settings = {"version": VERSION, "calibration": calibration, "thresholds": thresholds}
+    files["injection.json"] = json.dumps(settings, indent=1, sort_keys=True).encode() + b"\n"
+    for half in ("development", "test"):
+        report[f"judged {half}"] = _report_on(half, heads, calibration)
+    held_out = json.loads(given.held_out.read_text()) if given.held_out.exists() else {}
+    files["MODEL_CARD.md"] = render_card(VERSION, report, held_out).encode()
+    given.out.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (given.out / name).write_bytes(data)
+    signer = NoteSigner(SIGNER_NAME, _signing_key(given.key))
+    (given.out / "manifest").write_bytes(sign_note(render_manifest(files), [signer]))
+    print(json.dumps(report, indent=1))
+    print(f"signed by {signer.verifier.render()}; {sum(map(len, files.values()))} bytes", file=sys.stderr)
+
+
+def _report_on(half: str, heads: dict[str, dict[str, Head]], calibration: dict[str, Any]) -> dict[str, list[float]]:
+    flagged = defaultdict(list)
+    for kind in heads:
+        model = linear_model(kind, heads[kind])
+        for text in judged(kind, half):
+            flagged[text.source].append(score_of(calibration[kind], features_of_text(kind, model, text)) >= THRESHOLD)
+    return {name: [round(float(np.mean(hits)), 3), len(hits)] for name, hits in sorted(flagged.items())}
+
+
+def settle(
+    heads: dict[str, dict[str, Head]], dev: list[Text], rows: list[Text]
+) -> tuple[dict[str, Any], dict[str, float], dict[str, Any]]:
+    """Calibration and thresholds from development data, and what they give on it by source."""
+    chance = random.Random(3)
+    fresh = [text for text in generated(rows, seed=2) if chance.random() < _FRESH_SHARE]
+    calibration, thresholds, report = {}, {}, {}
+    for kind in heads:
+        model = linear_model(kind, heads[kind])
+        own = [text for text in dev if text.data == (kind == "data")]
+        more = [text for text in fresh if text.data == (kind == "data")]
+        features = [features_of_text(kind, model, text) for text in (*own, *more)]
+        labels = [text.label for text in (*own, *more)]
+        calibration[kind] = calibrate(kind, features, labels)
+        scores = [score_of(calibration[kind], row) for row in features[: len(own)]]
+        harmless = [s for s, text in zip(scores, own, strict=True) if not text.label]
+        written = [
+            score_of(calibration[kind], features_of_text(kind, model, text))
+            for text in judged(kind, "development")
+            if not text.label
+        ]
+        strictest = max(
+            np.quantile(harmless, 1 - FALSE_ALARMS[kind]["given"]),
+            np.quantile(written, 1 - FALSE_ALARMS[kind]["judged"]),
+        )
+        calibration[kind]["bias"] = round(calibration[kind]["bias"] - float(np.log(strictest / (1 - strictest))), 4)
+        scores = [score_of(calibration[kind], row) for row in features[: len(own)]]
+        thresholds[kind] = THRESHOLD
+        flagged = defaultdict(list)
+        for score, text in zip(scores, own, strict=True):
+            flagged[f"{text.source}:{text.label}"].append(score >= thresholds[kind])
+        report[kind] = {name: [round(float(np.mean(hits)), 3), len(hits)] for name, hits in sorted(flagged.items())}
+    return calibration, thresholds, report
+
+
+def features_of_text(kind: str, model: LinearModel, text: Text) -> list[float]:
+    return stack_features(kind, model.weigh(text.text), text.text)
+
+
+def judged(kind: str, half: str) -> list[Text]:
+    """Texts by authors who saw neither the training texts nor the grammars: harder than the given ones."""
+    rows = [json.loads(line) for line in (HERE / "judged" / f"{half}.jsonl").read_text().split("\n") if line]
+    texts = [Text(row["text"], row["label"], row["group"], row["channel"] != "user") for row in rows]
+    return [text for text in texts if text.data == (kind == "data")]
+
+
+def score_of(calibration: dict[str, Any], row: list[float]) -> float:
+    logit = calibration["bias"] + calibration["high"] * row[0] + calibration["low"] * row[1]
+    logit += sum(w * x for w, x in zip(calibration["signs"].values(), row[2:], strict=True))
+    return float(1 / (1 + np.exp(-logit)))
+
+
+def _model_file(kind: str, heads: dict[str, Head]) -> bytes:
+    scales = {name: {"scale": head.scale, "bias": head.bias} for name, head in heads.items()}
+    tensors = {name: head.weights for name, head in heads.items()}
+    return write_tensors(tensors, {"heads": scales, "sizes": SIZES[kind]})
+
+
+def _signing_key(file: Path) -> Ed25519PrivateKey:
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_bytes(Ed25519PrivateKey.generate().private_bytes_raw())
+    return Ed25519PrivateKey.from_private_bytes(file.read_bytes())
+
+
+if __name__ == "__main__":
+    main()
