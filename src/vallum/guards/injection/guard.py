@@ -185,7 +185,7 @@ def _channel(channel: Channel | str) -> Channel:
 
 def _place(reading: _Reading) -> tuple[int, int]:
     if not reading.view.kind and reading.evidence is not None:
-        return reading.evidence.start, reading.evidence.end
+        return reading.evidence.place(reading.view.text)
     return reading.view.start, reading.view.end
 
 

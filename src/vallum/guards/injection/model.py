@@ -21,7 +21,7 @@ __all__ = ["Evidence", "LinearModel", "read_tensors", "write_tensors"]
 
 _MAX_KNOWN_TOKENS = 20_000
 _LONG_TOKENS = 12_000  # some 60 kB of prose
-_LONG_WINDOWS, _LONG_SHARE = 128, 8  # windows of a long text that are weighed in full: so many, or this part of all
+_LONG_WINDOWS, _LONG_SHARE = 96, 8  # windows of a long text that are weighed in full: so many, or this part of all
 _STEPS = 8  # a window overlaps the next by seven eighths
 _HIGH = 32  # bits that the low head's sum may take; a million tokens of the largest weight fit
 _HALF, _LOW = 1 << (_HIGH - 1), (1 << _HIGH) - 1
@@ -36,13 +36,27 @@ class ModelMalformed(IntegrityError):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Logits: of the whole text, and of its most telling window with where that stands in the text."""
+    """Logits: of the whole text, and of its most telling window with its first token and the one behind its last."""
 
     text: float
     window: float
-    start: int
-    end: int
+    first: int
+    last: int
     tokens: int
+
+    def place(self, text: str) -> tuple[int, int]:
+        """Where the window stands in the text that was weighed, in characters."""
+        folded = fold(text)
+        if len(folded) != len(text) or (self.first == 0 and self.last == self.tokens):
+            return 0, len(text)  # folding moved characters, or all of it is the place
+        start = end = 0
+        for number, match in enumerate(TOKEN.finditer(folded)):
+            if number == self.first:
+                start = match.start()
+            if number == self.last - 1:
+                end = match.end()
+                break
+        return start, end
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +82,18 @@ class LinearModel:
 
     def weigh(self, text: str) -> Evidence | None:
         """None for a text without tokens."""
-        folded = fold(text)
-        tokens = TOKEN.findall(folded)
+        tokens = TOKEN.findall(fold(text))
         if not tokens:
             return None
         count = len(tokens)
         if count > _LONG_TOKENS:
-            return self._weigh_long(text, folded, tokens)
+            return self._weigh_long(tokens)
         sums = self._running_sums(tokens)
         whole = self._text.scale * ((sums[-1] + _HALF) >> _HIGH) / sqrt(count) + self._text.bias
         best, first, last = self._scan(sums, count)
-        start, end = _span(text, folded, first, last, count)
-        return Evidence(whole, best, start, end, count)
+        return Evidence(whole, best, first, last, count)
 
-    def _weigh_long(self, text: str, folded: str, tokens: list[str]) -> Evidence:
+    def _weigh_long(self, tokens: list[str]) -> Evidence:
         """The windows that look worst word by word, each weighed in full: a long text is no way to make us slow.
 
         A document this long is judged by its worst window alone, so the logit of the text is that of the window.
@@ -98,7 +110,7 @@ class LinearModel:
             logit, first, last = self._scan(self._running_sums(tokens[at : at + size]), size)
             worst = max(worst, (logit, at + first, at + last))
         logit, first, last = worst
-        return Evidence(logit, logit, *_span(text, folded, first, last, len(tokens)), len(tokens))
+        return Evidence(logit, logit, first, last, len(tokens))
 
     def _running_sums(self, tokens: list[str]) -> list[int]:
         known, weights, mask, skip = self._known, self._weights, MASK, SKIP
@@ -147,20 +159,6 @@ class LinearModel:
             self._known.clear()
         self._known[token] = unit
         return unit
-
-
-def _span(text: str, folded: str, first: int, last: int, count: int) -> tuple[int, int]:
-    """Where tokens `first` to `last` stand. Folding may move characters: then all of the text is the place."""
-    if len(folded) != len(text) or (first == 0 and last == count):
-        return 0, len(text)
-    start = end = 0
-    for number, match in enumerate(TOKEN.finditer(folded)):
-        if number == first:
-            start = match.start()
-        if number == last - 1:
-            end = match.end()
-            break
-    return start, end
 
 
 def read_tensors(raw: bytes) -> tuple[dict[str, memoryview], dict[str, Any]]:

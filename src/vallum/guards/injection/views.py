@@ -22,7 +22,7 @@ __all__ = ["MAX_DEPTH", "MAX_VIEWS", "View", "views"]
 
 MAX_DEPTH = 3
 MAX_VIEWS = 24
-MAX_DECODED_CHARS = 65_536  # beside the text itself, however many views
+MAX_DECODED_CHARS = 24_000  # of all readings together
 _MIN_RUN = 12  # the shortest encoded run that can hold an order
 
 
@@ -40,22 +40,23 @@ def views(text: str) -> list[View]:
     """The other readings of `text`, in a fixed order, without `text` itself and without repetition."""
     found: list[View] = []
     seen = {text}
-    budget = MAX_DECODED_CHARS + len(text)
+    budget = MAX_DECODED_CHARS
     level = [View("", text, 0, len(text))]
     for _ in range(MAX_DEPTH):
         deeper: list[View] = []
         for view in level:
             for kind, decoded, start, end in _decode(view.text):
+                decoded = decoded[:budget]
                 if decoded in seen or not decoded.strip():
                     continue
                 budget -= len(decoded)
-                if budget < 0 or len(found) >= MAX_VIEWS:
-                    return found
                 seen.add(decoded)
                 name = f"{view.kind}+{kind}" if view.kind else kind
                 place = (start, end) if not view.kind else (view.start, view.end)
                 deeper.append(View(name, decoded, *place))
                 found.append(deeper[-1])
+                if budget <= 0 or len(found) >= MAX_VIEWS:
+                    return found
         if not deeper:
             break
         level = deeper
@@ -66,19 +67,35 @@ _Decoded = tuple[str, str, int, int]
 
 
 def _decode(text: str) -> Iterator[_Decoded]:
-    if not text.isascii():
-        decoded = _plain_letters(text)
-        if decoded != text:
-            yield "letters", decoded, 0, len(text)
-    for index in sorted(_traces().Match(text.encode("ascii", "replace")) or ()):
+    """Runs are looked for in all of the text, other readings piece by piece, where a piece has their trace."""
+    present = sorted(_traces().Match(text.encode("ascii", "replace")) or ())
+    pieces = [(0, text)] if len(text) <= _PIECE_CHARS else _pieces(text)
+    for at, piece in pieces:
+        if not piece.isascii():
+            decoded = _plain_letters(piece)
+            if decoded != piece:
+                yield "letters", decoded, at, at + len(piece)
+        if not present:
+            continue
+        for index in present if piece is text else sorted(_traces().Match(piece.encode("ascii", "replace")) or ()):
+            decoder = _DECODERS[index]
+            read = decoder.whole(piece) if decoder.whole is not None else None
+            if read is not None and read != piece:
+                yield decoder.kind, read, at, at + len(piece)
+    for index in present:
         decoder = _DECODERS[index]
-        if decoder.whole is not None:
-            read = decoder.whole(text)
-            if read is not None and read != text:
-                yield decoder.kind, read, 0, len(text)
         if decoder.parts is not None:
             for part, start, end in decoder.parts(text):
                 yield decoder.kind, part, start, end
+
+
+_PIECE_CHARS = 16_384
+_OVERLAP_CHARS = 512
+
+
+def _pieces(text: str) -> Iterator[tuple[int, str]]:
+    for at in range(0, len(text), _PIECE_CHARS - _OVERLAP_CHARS):
+        yield at, text[at : at + _PIECE_CHARS]
 
 
 @dataclass(frozen=True, slots=True)
