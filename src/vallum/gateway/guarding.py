@@ -5,6 +5,7 @@ from typing import Any
 
 from vallum.guards import Channel, Exempt, GuardRunner, Leakage, Mode, build_runner
 from vallum.inventory import Application, GuardSettings, InputGuards, OutputGuards
+from vallum.kernel.errors import Invalid, Unavailable
 
 __all__ = ["Guarding"]
 
@@ -31,7 +32,10 @@ class Guarding:
     def _runner(self, settings: InputGuards | OutputGuards) -> GuardRunner:
         runner = self._built.get(settings)
         if runner is None:
-            runner = _build(settings)
+            try:
+                runner = _build(settings)
+            except Invalid as e:  # nothing a client could change: a plug-in that is not installed here, say
+                raise Unavailable(f"this application's guards cannot be built: {e}") from e
             if len(self._built) >= _MAX_BUILT:
                 self._built.pop(next(iter(self._built)))
             self._built[settings] = runner
@@ -40,7 +44,8 @@ class Guarding:
 
 def _build(settings: InputGuards | OutputGuards) -> GuardRunner:
     common: dict[str, Any] = {
-        "deny_phrases": settings.deny_phrases, "max_chars": settings.max_chars, "exceptions": _exceptions(settings)
+        "deny_phrases": settings.deny_phrases, "max_chars": settings.max_chars, "exceptions": _exceptions(settings),
+        "plugins": [(plugin.guard, Mode(plugin.mode)) for plugin in settings.plugins],
     }  # fmt: skip
     if isinstance(settings, OutputGuards):
         modes = _modes(settings, (*_GUARDS, *_OUTPUT_GUARDS))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import cast
 
 from vallum.guards.deny import DenyList
 from vallum.guards.exceptions import Exempt
@@ -15,6 +16,7 @@ from vallum.guards.output import (
     build_refusal_guard,
 )
 from vallum.guards.pii import build_pii_guard
+from vallum.guards.plugins import load_plugin
 from vallum.guards.port import Guard, Mode, SegmentGuard
 from vallum.guards.runner import GuardRunner
 from vallum.guards.secrets import build_secrets_guard
@@ -35,8 +37,12 @@ def build_runner(
     allowed_hosts: Sequence[str] = (),
     thresholds: Mapping[Channel, float] | None = None,
     exceptions: Sequence[Exempt] = (),
+    plugins: Sequence[tuple[str, Mode]] = (),
 ) -> GuardRunner:
-    """Guards by name, `off` where unnamed. Raises Invalid for a name that is no guard's."""
+    """Guards by name, `off` where unnamed; `plugins` are installed ones.
+
+    Raises Invalid for a name that is no guard's.
+    """
     guards: dict[str, Guard] = {
         "size": Size(max_chars),
         "secrets": build_secrets_guard(),
@@ -59,6 +65,14 @@ def build_runner(
         injection = _shared_injection() if not thresholds else Injection(thresholds=thresholds)
         readers.append((injection, modes.get("injection", Mode.OFF)))
     named = [(guard, modes.get(name, Mode.OFF)) for name, guard in guards.items()]
+    for name, mode in plugins:
+        plugin = load_plugin(name)
+        if name in guards or name in ("injection", "leakage"):
+            raise Invalid(f"the guard {name} is Vallum's own; a plug-in has another name")
+        if hasattr(plugin, "find_in"):
+            readers.append((cast(SegmentGuard, plugin), mode))
+        else:
+            named.append((plugin, mode))
     return GuardRunner(named, readers, exceptions)
 
 

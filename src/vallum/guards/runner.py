@@ -40,6 +40,13 @@ class Inspection:
 Judged = tuple[Finding, Mode]
 
 
+class _Blind:
+    """The cursor of a guard that cannot read a text in pieces: it fails, and what is not judged does not leave."""
+
+    def advance(self, text: str, origin: int, *, final: bool) -> tuple[Sequence[Finding], int]:
+        raise NotImplementedError("this guard reads whole texts only")
+
+
 class GuardRunner:
     """Guards with their modes; those that are off are not run at all. Thread-safe."""
 
@@ -96,7 +103,8 @@ class GuardRunner:
         """One cursor for all rules and one for each other guard, for one text that arrives in pieces."""
         rules: list[tuple[str, Cursor]] = [] if self._rules is None else [("rules", self._rules.cursor())]
         others = (*self._others, *(() if self._size is None else (self._size,)))
-        return rules + [(guard.name, guard.cursor()) for guard in others]
+        blind: list[tuple[str, Cursor]] = [(guard.name, _Blind()) for guard in self._readers]
+        return rules + [(guard.name, guard.cursor()) for guard in others] + blind
 
     def mode_of(self, finding: Finding, channel: Channel) -> Mode:
         """What is done about a finding there. A failed guard blocks, whatever exceptions say."""

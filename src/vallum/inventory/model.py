@@ -102,6 +102,13 @@ class GuardException(_Declared, frozen=True):
     expires: date | None = None
 
 
+class PluginGuard(_Declared, frozen=True):
+    """A guard that an installed package offers (entry points of the group `vallum.guards`)."""
+
+    guard: Name
+    mode: GuardMode = "detect"
+
+
 class GuardSettings(_Declared, frozen=True):
     """The mode of each guard in one direction. Secrets and invisible text are blocked unless a file says otherwise."""
 
@@ -113,10 +120,12 @@ class GuardSettings(_Declared, frozen=True):
     deny_phrases: Annotated[tuple[str, ...], Meta(max_length=1000)] = ()
     max_chars: Annotated[int, Meta(ge=1, le=100_000_000)] = 1_000_000
     exceptions: Annotated[tuple[GuardException, ...], Meta(max_length=200)] = ()
+    plugins: Annotated[tuple[PluginGuard, ...], Meta(max_length=50)] = ()
 
     def problems(self, place: str) -> Iterator[str]:
         for number, exception in enumerate(self.exceptions, start=1):
-            mode = getattr(self, exception.guard, None)
+            plugged = {plugin.guard: plugin.mode for plugin in self.plugins}
+            mode = plugged.get(exception.guard) or getattr(self, exception.guard, None)
             where = f"{place}.exceptions, number {number}"
             if mode not in _STRICTNESS:
                 yield f"{where}: there is no guard {exception.guard} here"
