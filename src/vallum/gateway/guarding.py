@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from vallum.guards import Channel, Exempt, GuardRunner, Leakage, Mode, build_runner
+from vallum.guards import Channel, Exempt, Groundedness, GuardRunner, Leakage, Mode, build_runner
 from vallum.inventory import Application, GuardSettings, InputGuards, OutputGuards
 from vallum.kernel.errors import Invalid, Unavailable
 
@@ -21,13 +21,17 @@ class Guarding:
     def input(self, application: Application) -> GuardRunner:
         return self._runner(application.guards.input)
 
-    def output(self, application: Application, instructions: Sequence[str] = ()) -> GuardRunner:
-        """`instructions` are the request's own, which the answer should not repeat."""
+    def output(
+        self, application: Application, instructions: Sequence[str] = (), passages: Sequence[str] = ()
+    ) -> GuardRunner:
+        """`instructions` are the request's own, which the answer should not repeat; `passages` what it is made from."""
         settings = application.guards.output
         runner = self._runner(settings)
-        if settings.leakage == "off" or not (instructions or settings.canaries):
-            return runner
-        return runner.with_guard(Leakage(instructions, settings.canaries), Mode(settings.leakage))
+        if settings.leakage != "off" and (instructions or settings.canaries):
+            runner = runner.with_guard(Leakage(instructions, settings.canaries), Mode(settings.leakage))
+        if settings.groundedness != "off" and passages:
+            runner = runner.with_guard(Groundedness(passages), Mode(settings.groundedness))
+        return runner
 
     def _runner(self, settings: InputGuards | OutputGuards) -> GuardRunner:
         runner = self._built.get(settings)

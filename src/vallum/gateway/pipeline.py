@@ -42,7 +42,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _CHARS_PER_TOKEN = 4
 _LARGE_BYTES = 65_536  # a millisecond's parsing; more goes to a thread
-_INSTRUCTION = 40  # characters of a system text from which on it is worth guarding
+_WORTH_CHARS = 40  # a shorter instruction or passage is no measure of an answer
 _LARGE_CHARS = 8_192
 _MANY_SEGMENTS = 1_000
 _PASSED_HEADERS = ("anthropic-beta",)
@@ -192,7 +192,7 @@ class Pipeline:
 
     async def _inspect_output(self, exchange: Exchange, document: dict[str, Any]) -> None:
         places = text_places(document, Channel.MODEL)
-        runner = self._guarding.output(_known(exchange.application), _instructions(exchange))
+        runner = self._output_guards(exchange)
         chars = sum(len(place.text) for place in places)
         inspection = await _inspect(runner, segments_of(places, _known(exchange.answered_by).provider_name), chars)
         exchange.findings += inspection.findings
@@ -204,12 +204,17 @@ class Pipeline:
                 if text != place.text:
                     place.replace(text)
 
+    def _output_guards(self, exchange: Exchange) -> GuardRunner:
+        instructions = _texts(exchange, Channel.SYSTEM)
+        passages = _texts(exchange, Channel.RETRIEVED) + _texts(exchange, Channel.TOOL)
+        return self._guarding.output(_known(exchange.application), instructions, passages)
+
     # A stream.
 
     async def _stream(self, exchange: Exchange, reply: Reply) -> None:
         async with self._pool.stream(exchange.candidates, _call(exchange)) as (candidate, stream):
             exchange.answered_by = candidate
-            runner = self._guarding.output(_known(exchange.application), _instructions(exchange))
+            runner = self._output_guards(exchange)
             guard = StreamGuard(
                 exchange.protocol, runner, candidate.provider_name, self._max_stream_chars, exchange.tokens
             )
@@ -325,10 +330,8 @@ def _restored(exchange: Exchange, document: dict[str, Any]) -> bytes:
     return encode_document(document)
 
 
-def _instructions(exchange: Exchange) -> list[str]:
-    return [
-        place.text for place in exchange.places if place.channel is Channel.SYSTEM and len(place.text) >= _INSTRUCTION
-    ]
+def _texts(exchange: Exchange, channel: Channel) -> list[str]:
+    return [place.text for place in exchange.places if place.channel is channel and len(place.text) >= _WORTH_CHARS]
 
 
 async def _inspect(runner: GuardRunner, segments: list[Segment], chars: int) -> Inspection:

@@ -8,6 +8,7 @@ what.
 from vallum.guards.build import build_runner
 from vallum.guards.deny import DenyList
 from vallum.guards.exceptions import Exempt
+from vallum.guards.groundedness import Groundedness
 from vallum.guards.injection import Injection, Verdict
 from vallum.guards.invisible import InvisibleText
 from vallum.guards.leakage import Leakage
@@ -35,6 +36,7 @@ __all__ = [
     "DenyList",
     "Exempt",
     "Finding",
+    "Groundedness",
     "Guard",
     "GuardRunner",
     "Injection",

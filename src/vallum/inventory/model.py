@@ -167,6 +167,7 @@ class OutputGuards(GuardSettings, frozen=True):
     markup: GuardMode = "off"
     code: GuardMode = "off"
     refusal: Literal["off", "detect"] = "off"
+    groundedness: Literal["off", "detect"] = "off"
     repetition: GuardMode = "off"
     allowed_hosts: Annotated[tuple[str, ...], Meta(max_length=1000)] = ()
 
