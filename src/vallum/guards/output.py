@@ -119,8 +119,8 @@ def build_markup_guard() -> RuleGuard:
                 sequence(
                     "<",
                     many("A-Za-z", 1, 12),
-                    many(r"\s/", 1, 1),
                     many(r"^<>\n", 0, lazy=True),
+                    many(r"\s/\"'", 1, 1),  # an attribute begins here, as `content=` does not within its `on`
                     _folded("on"),
                     many("A-Za-z", 3, 20),
                     many(r"\s", 0, 4),
