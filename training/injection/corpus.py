@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from grammar import Grammar
 
-__all__ = ["Text", "generated", "read_rows"]
+__all__ = ["Text", "generated", "read_rows", "weighted", "written"]
 
 HERE = Path(__file__).resolve().parent
 MAX_CHARS = 4000
@@ -27,6 +27,7 @@ _ATTACKS = {
 _BENIGN = {"trigger": 10_000, "setup": 5000, "multilingual": 1500}
 _NOTE_SOURCES = ("bipia-train-attack", "generated-attack", "giskard", "deepset-train")
 _ORDINARY = 4000
+_REAL_ATTACK_TIMES, _REAL_HARMLESS_TIMES = 5, 2
 _PAIRS = 9000
 _GRAMMAR_SHARE = 0.75
 _BARE_SHARE = 0.4  # of notes that are also shown by themselves: a tool may return nothing else
@@ -55,6 +56,14 @@ def read_rows(file: Path) -> list[Text]:
     rows = [json.loads(line) for line in file.read_text().split("\n") if line]
     bare = sorted((r["text"] for r in rows if r["kind"] == "indirect_instruction"), key=len, reverse=True)
     return [_read_row(row, bare) for row in rows]
+
+
+def weighted(rows: Sequence[Text]) -> Iterator[Text]:
+    """The given rows, those that people wrote several times: they are few beside what grammars make."""
+    for row in rows:
+        times = 1 if row.source.startswith("generated-") else _REAL_ATTACK_TIMES if row.label else _REAL_HARMLESS_TIMES
+        for _ in range(times):
+            yield row
 
 
 def _read_row(row: dict[str, object], bare: Sequence[str]) -> Text:

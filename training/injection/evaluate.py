@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus import Text, generated, read_rows
+from corpus import Text, generated, read_rows, weighted
 from fit import fit_heads, linear_model
 from train import HERE, THRESHOLD, features_of_text, score_of, settle
 
@@ -63,7 +63,9 @@ def _without(sources: tuple[str, ...], rows: list[Text], dev: list[Text]) -> dic
     everything = [*rows, *generated(rows, seed=1)]
     held = {text.text: text for text in (*everything, *dev) if text.source in sources}
     kind = "data" if next(iter(held.values())).data else "user"
-    heads = fit_heads((t for t in (*kept, *generated(kept, seed=1)) if t.source not in sources), kinds=(kind,))
+    heads = fit_heads(
+        (t for t in (*weighted(kept), *generated(kept, seed=1)) if t.source not in sources), kinds=(kind,)
+    )
     calibration, _, _ = settle(heads, [text for text in dev if text.source not in sources], kept)
     model = linear_model(kind, heads[kind])
     hits: dict[str, list[bool]] = {}

@@ -19,7 +19,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from card import render_card
-from corpus import Text, generated, read_rows
+from corpus import Text, generated, read_rows, weighted
 from fit import SIZES, Head, calibrate, fit_heads, linear_model, stack_features
 from vallum.guards.injection.model import LinearModel, write_tensors
 from vallum.guards.injection.store import FOLDER, render_manifest
@@ -45,7 +45,7 @@ def main() -> None:
     given = parser.parse_args()
     started = time.monotonic()
     rows, dev = read_rows(given.data / "train.jsonl"), read_rows(given.data / "dev.jsonl")
-    heads = fit_heads([*rows, *generated(rows, seed=1)])
+    heads = fit_heads([*weighted(rows), *generated(rows, seed=1)])
     print(f"fitted in {time.monotonic() - started:.0f} s", file=sys.stderr)
     calibration, thresholds, report = settle(heads, dev, rows)
     files = {f"injection-{kind}.safetensors": _model_file(kind, heads[kind]) for kind in heads}

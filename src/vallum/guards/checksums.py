@@ -4,10 +4,12 @@ Sources: ISO/IEC 7812 (Luhn), ISO/IEC 7064 (MOD 97-10, MOD 11-2, MOD 11,10), Ver
 scheme the text of its issuer; the tests hold them to an independent implementation.
 """
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 
-__all__ = ["is_date", "iso7064_11_2", "iso7064_11_10", "luhn", "mod97", "verhoeff", "weighted"]
+__all__ = ["entropy", "is_date", "iso7064_11_2", "iso7064_11_10", "luhn", "mod97", "verhoeff", "weighted"]
 
 
 def luhn(digits: str) -> bool:
@@ -63,3 +65,9 @@ def is_date(year: int, month: int, day: int) -> bool:
     except ValueError:
         return month == 2 and day == 29 and year % 4 == 0  # 1900 was no leap year; 2000 was
     return True
+
+
+def entropy(value: str) -> float:
+    """Shannon's, in bits per character."""
+    total = len(value)
+    return -sum(n / total * math.log2(n / total) for n in Counter(value).values())

@@ -4,10 +4,13 @@ Each is a prefix and a length, as documented or observed; a prefix of one or two
 the general rule for assigned secrets. `secrets` holds the formats whose checks need arithmetic.
 """
 
+import re
+
+from vallum.guards.checksums import entropy
 from vallum.guards.expressions import BOUNDARY, Expression, choice, letters, literal, many, maybe, sequence
 from vallum.guards.patterns import Rule
 
-__all__ = ["CREDENTIAL_RULES"]
+__all__ = ["CREDENTIAL_RULES", "check_random", "is_placeholder"]
 
 _ALNUM = "A-Za-z0-9"
 _URLSAFE = "A-Za-z0-9_-"
@@ -17,18 +20,36 @@ _UUID = sequence(
 )
 
 
+_PLACEHOLDER = re.compile(
+    r"(?i)example|placeholder|change_?me|redacted|your[-_]|[-_]your|[-_]here\b|[-_]goes[-_]|\*{4}|x{6}|0{12}|\.{3}|dummy"
+)
+_MIN_BITS = 2.7
+_WEIGHED_CHARS = 200
+
+
+def is_placeholder(value: str) -> bool:
+    return _PLACEHOLDER.search(value) is not None
+
+
+def check_random(candidate: str) -> tuple[int, int] | int:
+    """Chosen by a machine: digits among the letters, and no word that stands for one still to come."""
+    weighed = candidate[:_WEIGHED_CHARS]
+    telling = any(c.isdigit() for c in weighed[4:]) and entropy(weighed) >= _MIN_BITS
+    return (0, len(candidate)) if telling and not is_placeholder(weighed) else len(candidate)
+
+
 def _key(kind: str, *parts: Expression | str) -> Rule:
-    return Rule(kind, sequence(BOUNDARY, *parts))
+    return Rule(kind, sequence(BOUNDARY, *parts), check_random)
 
 
 def _exact(kind: str, *parts: Expression | str) -> Rule:
-    return Rule(kind, sequence(BOUNDARY, *parts, BOUNDARY))
+    return Rule(kind, sequence(BOUNDARY, *parts, BOUNDARY), check_random)
 
 
 def _bare_value(candidate: str) -> tuple[int, int] | int:
     """The value behind the last space or colon of a header."""
     start = max(candidate.rfind(" "), candidate.rfind(":")) + 1
-    return start, len(candidate)
+    return (start, len(candidate)) if isinstance(check_random(candidate[start:]), tuple) else len(candidate)
 
 
 def _connection_value(candidate: str) -> tuple[int, int] | int:

@@ -40,12 +40,12 @@ class InvisibleText:
     def find(self, text: str) -> Sequence[Finding]:
         if text.isascii():
             return ()
-        flags = [m.span() for m in _TAG_FLAG.finditer(text)]
+        flagged = {at for m in _TAG_FLAG.finditer(text) for at in range(m.start() + 1, m.end())}
         found: list[Finding] = []
         start = end = -1
         for match in _INVISIBLE.finditer(text):
             at = match.start()
-            if _is_needed(text, at) or (flags and any(first < at < last for first, last in flags)):
+            if at in flagged or _is_needed(text, at):
                 continue
             if at != end:
                 if end > 0:

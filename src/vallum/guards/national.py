@@ -40,8 +40,19 @@ def _labelled(words: tuple[str, ...], number: Expression, test: Callable[[str], 
         return value.span()
 
     label = choice(*(literal(word, folded=True) for word in words))
-    between = sequence(many(r"A-Za-z .'_-", 0, 12, lazy=True), many(":=#\"' \\t", 1, 6))
-    return sequence(BOUNDARY, label, between, number, BOUNDARY), check
+    return sequence(BOUNDARY, label, many(_MORE, 0, 2), many(":=#\"' \\t.", 1, 6), number, BOUNDARY), check
+
+
+# What may stand between the word that names a number and the number: "tax-ID no.", "Versichertennummer is".
+_MORE = sequence(
+    many(" ._-", 0, 2),
+    choice(
+        *(
+            literal(word, folded=True)
+            for word in ("number", "nummer", "num", "no", "nr", "id", "code", "it's", "is", "was", "kodas", "at", "on")
+        )
+    ),
+)
 
 
 def _digits(count: int) -> Expression:

@@ -120,6 +120,8 @@ _DATE = re.compile(r"\d{1,4}[./ -]\d{1,2}[./ -]\d{1,4}(?!\d)")
 
 def _check_international(candidate: str) -> tuple[int, int] | int:
     """E.164: at most 15 digits behind the plus, and no country code starts with 0."""
+    if _DATE.match(candidate, 1):
+        return len(candidate)  # a line that a diff adds
     for end in _ends_of_numbers(candidate):
         digits = _digits(candidate[:end])
         if len(digits) < 8:
@@ -129,6 +131,17 @@ def _check_international(candidate: str) -> tuple[int, int] | int:
     return 1
 
 
+def _check_email(candidate: str) -> tuple[int, int] | int:
+    """Not `icon@2x.png`, and not the user of a git remote."""
+    ending = candidate.rpartition(".")[2].lower()
+    return len(candidate) if ending in _FILE_ENDINGS or candidate.startswith("git@") else (0, len(candidate))
+
+
+_FILE_ENDINGS = frozenset(
+    {"png", "jpg", "jpeg", "gif", "svg", "webp", "pdf", "css", "js", "ts", "html", "json", "yaml"}
+)
+
+
 def _check_north_american(candidate: str) -> tuple[int, int] | int:
     """Three, three and four digits; in brackets the area code may be any, by itself it begins with 2 to 9."""
     return (0, len(candidate)) if candidate[0] == "(" or _digits(candidate)[-10] not in "01" else 1
@@ -136,7 +149,8 @@ def _check_north_american(candidate: str) -> tuple[int, int] | int:
 
 def _check_national(candidate: str) -> tuple[int, int] | int:
     """A trunk zero and groups, as most of Europe and Asia write it; not a date, not a list of small numbers."""
-    if _DATE.fullmatch(candidate):
+    date = _DATE.match(candidate)
+    if date and candidate[date.end() : date.end() + 1] in ("", " "):  # and perhaps an hour behind it
         return 1
     for end in _ends_of_numbers(candidate):
         digits = _digits(candidate[:end])
@@ -149,9 +163,10 @@ def _check_national(candidate: str) -> tuple[int, int] | int:
 
 def _is_telephone(digits: str) -> bool:
     """Behind a word that says so, anything of a telephone number's length that is not a date."""
-    return 7 <= sum(c.isdigit() for c in digits) <= 15 and len(set(digits)) > 2
+    return 7 <= sum(c.isdigit() for c in digits) <= 15 and len(set(digits)) > 2 and not _YEAR_FIRST.match(digits)
 
 
+_YEAR_FIRST = re.compile(r"(?:19|20)\d\d[01]\d[0-3]\d\Z")
 _LABEL_CHARS = "A-Za-z0-9-"
 _PHONE_GAP = many(" .()/-", 0, 2)
 
@@ -165,6 +180,7 @@ PII_RULES = (
             many("A-Za-z", 2, 24),
             BOUNDARY,
         ),
+        _check_email,
     ),
     Rule(
         "phone",

@@ -68,6 +68,10 @@ def _mrz_digit(field: str) -> str:
     return str(sum(v * (7, 3, 1)[i % 3] for i, v in enumerate(values)) % 10)
 
 
+def _has_digits(number: str) -> bool:
+    return sum(c.isdigit() for c in number) >= 1
+
+
 def _npi(number: str) -> bool:
     return luhn("80840" + number)
 
@@ -90,11 +94,6 @@ def _orders(parts: list[int]) -> list[tuple[int, int, int]]:
 def _check_track(candidate: str) -> tuple[int, int] | int:
     digits = re.search(r"\d{12,19}", candidate)
     return (0, len(candidate)) if digits and luhn(digits[0]) else len(candidate)
-
-
-def _check_coordinates(candidate: str) -> tuple[int, int] | int:
-    numbers = [float(n) for n in re.findall(r"-?\d+\.\d+", candidate)]
-    return (0, len(candidate)) if len(numbers) == 2 and abs(numbers[0]) <= 90 and abs(numbers[1]) <= 180 else 1
 
 
 _ANY_MARK = letters("A-Z0-9")
@@ -152,11 +151,13 @@ RECORD_RULES = (
             "führerschein",
         ),
         sequence(many("A-Z", 0, 5), many("0-9A-Z", 5, 16)),
+        _has_digits,
     ),
     named(
         "license_plate",
         ("license plate", "licence plate", "number plate", "kennzeichen", "registration plate"),
         sequence(many(_ANY_MARK, 1, 3), many(sequence(maybe(letters(" -")), many(_ANY_MARK, 1, 4)), 1, 3)),
+        _has_digits,
     ),
     Rule(
         "passport_mrz",
@@ -207,7 +208,9 @@ RECORD_RULES = (
         sequence(many(sequence(many(_DIGIT, 2, 2), letters(" -")), 2, 2), many(_DIGIT, 2, 2)),
     ),
     named(
-        "swift_code", ("swift", "bic"), sequence(many("A-Z", 6, 6), many("A-Z0-9", 2, 2), maybe(many("A-Z0-9", 3, 3)))
+        "swift_code",
+        ("swift code", "swift/bic", "swift-bic", "bic"),
+        sequence(many("A-Z", 6, 6), many("A-Z0-9", 2, 2), maybe(many("A-Z0-9", 3, 3))),
     ),
     named("card_security_code", ("cvv", "cvc", "cvv2", "cvc2", "security code"), many(_DIGIT, 3, 4)),
     named(
@@ -215,7 +218,7 @@ RECORD_RULES = (
         ("expiry", "expiration", "exp date", "valid thru", "expires"),
         sequence(letters("01"), _DIGIT, letters("/-"), maybe("20"), many(_DIGIT, 2, 2)),
     ),
-    named("card_pin", ("pin code", "card pin", "pin"), many(_DIGIT, 4, 6)),
+    named("card_pin", ("pin code", "card pin", "pin number", "pin:", "pin is", "my pin"), many(_DIGIT, 4, 6)),
     Rule(
         "card_track",
         sequence(choice("%B", ";"), many(_DIGIT, 12, 19), letters("^="), many("A-Z0-9 /.^=-", 4, 60), "?"),
@@ -256,11 +259,21 @@ RECORD_RULES = (
         ("icd-10", "icd10", "icd", "diagnosis", "diagnose"),
         sequence(letters("A-TV-Z"), _DIGIT, letters("0-9A-Z"), maybe(".", many("A-Z0-9", 1, 4))),
     ),
-    Rule(
+    named(
         "coordinates",
+        (
+            "coordinates",
+            "coordinate",
+            "coords",
+            "gps",
+            "lat/lon",
+            "lat/long",
+            "latlng",
+            "latitude/longitude",
+            "location",
+        ),
         sequence(
             many("-", 0, 1),
-            BOUNDARY,
             many(_DIGIT, 1, 2),
             ".",
             many(_DIGIT, 4, 10),
@@ -270,8 +283,6 @@ RECORD_RULES = (
             many(_DIGIT, 1, 3),
             ".",
             many(_DIGIT, 4, 10),
-            BOUNDARY,
         ),
-        _check_coordinates,
     ),
 )

@@ -8,12 +8,11 @@ Answers: sensitive information disclosure (OWASP LLM02, CWE-200, CWE-522).
 import base64
 import binascii
 import json
-import math
 import re
-from collections import Counter
 from zlib import crc32
 
-from vallum.guards.credentials import CREDENTIAL_RULES
+from vallum.guards.checksums import entropy
+from vallum.guards.credentials import CREDENTIAL_RULES, check_random, is_placeholder
 from vallum.guards.expressions import BOUNDARY, END_OF_TEXT, choice, literal, many, maybe, sequence
 from vallum.guards.patterns import Check, Rule, RuleGuard
 
@@ -27,12 +26,6 @@ MAX_WEIGHED_CHARS = 200  # entropy is judged on the start of a value: bounded wo
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _URLSAFE = "A-Za-z0-9_-"
 _ALNUM = "A-Za-z0-9"
-
-
-def _entropy(value: str) -> float:
-    """Shannon entropy in bits per character."""
-    total = len(value)
-    return -sum(n / total * math.log2(n / total) for n in Counter(value).values())
 
 
 def _base62(number: int, width: int) -> str:
@@ -58,8 +51,8 @@ def _check_openai(candidate: str) -> tuple[int, int] | int:
     if candidate.startswith("sk-ant-"):  # the other provider's, reported under its own kind
         return len(candidate)
     body = candidate[3:]
-    mixed = any(c.isdigit() for c in body) and any(c.isalpha() for c in body)
-    return (0, len(candidate)) if mixed and _entropy(body[:MAX_WEIGHED_CHARS]) >= 3.0 else len(candidate)
+    mixed = any(c.isalpha() for c in body) and sum(c.isdigit() for c in body) >= 3
+    return (0, len(candidate)) if mixed and entropy(body[:MAX_WEIGHED_CHARS]) >= 3.0 else len(candidate)
 
 
 def _check_exactly(chars: int) -> Check:
@@ -95,8 +88,10 @@ def _check_jwt(candidate: str) -> tuple[int, int] | int:
 
 
 _ASSIGNED = re.compile(r"(?s)[^=:]*?(?:=>|:=|[=:])\s*([\"']?)")
-_CODE = re.compile(r"[A-Za-z_][\w.]*[(\[]|\$\{|\$\(|\{\{|<|%[A-Z_]+%|process\.env|os\.environ")
-_PLACEHOLDER = re.compile(r"(?i)example|placeholder|changeme|change_me|redacted|your[-_]|\*{4}|x{6}|\.{3}")
+_CODE = re.compile(
+    r"[A-Za-z_]\w*(?:\.\w+)+[(\[]|[A-Za-z_]\w*\([^()]*\)\Z|\$\{|\$\(|\{\{|<|%[A-Z_]+%|process\.env|os\.environ"
+)
+_ADDRESS = re.compile(r"(?:\.{0,2}|~)/|[a-z][a-z0-9+.-]*://")
 
 
 def _check_assignment(candidate: str) -> tuple[int, int] | int:
@@ -119,9 +114,10 @@ def _check_assignment(candidate: str) -> tuple[int, int] | int:
         len(weighed) >= 8
         and sum(kinds) >= 2
         and (kinds[2] or kinds[3])
-        and _entropy(weighed) >= 2.5
+        and entropy(weighed) >= 2.5
         and not _CODE.match(weighed)
-        and not _PLACEHOLDER.search(weighed)
+        and not is_placeholder(weighed)
+        and not _ADDRESS.match(weighed)
     )
     if plausible:
         return start, start + len(value)
@@ -129,10 +125,15 @@ def _check_assignment(candidate: str) -> tuple[int, int] | int:
     return start if len(candidate) - start <= MAX_WEIGHED_CHARS else len(candidate)
 
 
+_BLANK = re.compile(
+    r"\$\{?[A-Z_][A-Z0-9_]*\}?|\$\{[^}]*\}?|<[^>]*>|\{\{?[^}]*\}?\}|%[A-Z_]+%|\*+|x{3,}|\.{3}|(?i:password|passwd|pass|pwd)"
+)
+
+
 def _check_url_password(candidate: str) -> tuple[int, int] | int:
     start = candidate.index(":", 3) + 1
     value = candidate[start:-1]
-    return start if value.startswith(("$", "<", "{", "*", "%")) else (start, len(candidate) - 1)
+    return start if _BLANK.fullmatch(value) else (start, len(candidate) - 1)
 
 
 def _prefixed(prefix: str, alphabet: str, least: int, most: int | None = None) -> tuple[object, ...]:
@@ -154,7 +155,7 @@ _KEYWORDS = (
 _FOLDED_KEYWORDS = choice(*(literal(word, folded=True) for word in _KEYWORDS))
 
 SECRET_RULES = (
-    Rule("anthropic_key", sequence(BOUNDARY, "sk-ant-", many(_URLSAFE, 20))),
+    Rule("anthropic_key", sequence(BOUNDARY, "sk-ant-", many(_URLSAFE, 20)), check_random),
     Rule("openai_key", sequence(BOUNDARY, "sk-", many(_URLSAFE, 20)), _check_openai),
     Rule("aws_access_key_id", sequence(BOUNDARY, choice("AKIA", "ASIA"), many("A-Z0-9", 16, 16), BOUNDARY)),
     Rule(
@@ -175,29 +176,36 @@ SECRET_RULES = (
         _check_github,
     ),
     Rule("github_refresh_token", sequence(BOUNDARY, "ghr_", many(_ALNUM, 76, 76), BOUNDARY)),
-    Rule("github_pat", sequence(BOUNDARY, "github_pat_", many("A-Za-z0-9_", 60))),
+    Rule("github_pat", sequence(BOUNDARY, "github_pat_", many("A-Za-z0-9_", 60)), check_random),
     Rule(
         "gitlab_token",
         sequence(
             BOUNDARY, "gl", choice("pat", "dt", "rt", "cbt", "ptt", "ft", "soat", "agent"), "-", many(_URLSAFE, 20)
         ),
+        check_random,
     ),
     Rule(
         "slack_token",
         sequence(BOUNDARY, choice(sequence("xox", many("abceoprs", 1, 1)), "xapp"), "-", many("A-Za-z0-9-", 10)),
+        check_random,
     ),
     Rule(
         "slack_webhook",
         sequence("hooks.slack.com/", choice("services", "workflows", "triggers"), "/", many("A-Za-z0-9/_-", 20)),
+        check_random,
     ),
-    Rule("stripe_key", sequence(BOUNDARY, choice("sk", "rk"), "_", choice("live", "test"), "_", many(_ALNUM, 16))),
-    Rule("stripe_webhook_secret", sequence(BOUNDARY, "whsec_", many(_ALNUM, 24))),
-    Rule("google_api_key", sequence(BOUNDARY, "AIza", many(_URLSAFE, 35, 35))),
-    Rule("google_client_secret", sequence(BOUNDARY, "GOCSPX-", many(_URLSAFE, 28, 28))),
-    Rule("huggingface_token", sequence(BOUNDARY, "hf_", many(_ALNUM, 30, 60))),
+    Rule(
+        "stripe_key",
+        sequence(BOUNDARY, choice("sk", "rk"), "_", choice("live", "test"), "_", many(_ALNUM, 16)),
+        check_random,
+    ),
+    Rule("stripe_webhook_secret", sequence(BOUNDARY, "whsec_", many(_ALNUM, 24)), check_random),
+    Rule("google_api_key", sequence(BOUNDARY, "AIza", many(_URLSAFE, 35, 35)), check_random),
+    Rule("google_client_secret", sequence(BOUNDARY, "GOCSPX-", many(_URLSAFE, 28, 28)), check_random),
+    Rule("huggingface_token", sequence(BOUNDARY, "hf_", many(_ALNUM, 30, 60)), check_random),
     Rule("npm_token", sequence(BOUNDARY, "npm_", many(_ALNUM, 36, 36), BOUNDARY), _check_github),
-    Rule("pypi_token", sequence(BOUNDARY, "pypi-", many(_URLSAFE, 50))),
-    Rule("sendgrid_key", sequence(BOUNDARY, "SG.", many(_URLSAFE, 16, 32), ".", many(_URLSAFE, 16, 64))),
+    Rule("pypi_token", sequence(BOUNDARY, "pypi-", many(_URLSAFE, 50)), check_random),
+    Rule("sendgrid_key", sequence(BOUNDARY, "SG.", many(_URLSAFE, 16, 32), ".", many(_URLSAFE, 16, 64)), check_random),
     Rule("twilio_key", sequence(BOUNDARY, "SK", many("0-9a-f", 32, 32), BOUNDARY)),
     Rule("azure_storage_key", sequence("AccountKey=", many("A-Za-z0-9+/", 86, 86), "=="), lambda c: (11, len(c))),
     Rule(

@@ -161,7 +161,7 @@ def _personal() -> dict[str, str]:
         "ethereum_address": "[0x52908400098527886E0F7030069857D2E4169EE7]",
         "bank_account": "account number: [00123456789]",
         "uk_sort_code": "sort code [20-32-06]",
-        "swift_code": "SWIFT: [DEUTDEFF500]",
+        "swift_code": "SWIFT code: [DEUTDEFF500]",
         "card_security_code": "CVV: [123]",
         "card_expiry": "expiry [04/29]",
         "card_pin": "PIN: [4711]",
@@ -172,7 +172,7 @@ def _personal() -> dict[str, str]:
         "us_medicare_id": "[1EG4-TE5-MK73]",
         "health_plan_id": "member id: [XYZ123456789]",
         "diagnosis_code": "diagnosis: [E11.9]",
-        "coordinates": "[52.520008, 13.404954]",
+        "coordinates": "GPS: [52.520008, 13.404954]",
     }
 
 

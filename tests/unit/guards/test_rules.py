@@ -57,10 +57,31 @@ def test_there_are_kinds_enough():
         ("assigned_secret", lambda v: "token = os.environ['API_TOKEN']"),
         ("assigned_secret", lambda v: "the secret: understanding people"),
         ("twilio_key", lambda v: v.upper()),
+        ("assigned_secret", lambda v: "next_" + "token=/v1/items?page=2"),
+        ("assigned_secret", lambda v: "pw" + "d=/home/u1/projects"),
+        ("authorization_header", lambda v: "Authorization: Bearer YOUR_ACCESS_TOKEN_HERE"),
+        ("slack_token", lambda v: "xo" + "xb-your-bot-token-here"),
+        ("anthropic_key", lambda v: "sk-" + "ant-your-api-key-goes-here"),
+        ("anthropic_key", lambda v: "sk-" + "ant-" + "x" * 40),
+        ("gitlab_token", lambda v: "gl" + "pat-" + "x" * 20),
+        ("openai_key", lambda v: "sk-" + "learn-random-forest-classifier-v2"),
+        ("twitter_bearer_token", lambda v: "A" * 100),
     ],
 )
 def test_what_only_looks_like_a_secret_is_not_one(secrets, kind, wrong):
     assert kind not in kinds(SECRETS, f"see {wrong(secrets[kind])} here")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("url_password", "postgres://" + "u:%40dmin12345@db/x"),
+        ("url_password", "postgres://" + "u:$ecret123@db/x"),
+        ("assigned_secret", "pass" + "word=Tr0ub(4dor&3"),
+    ],
+)
+def test_odd_characters_make_no_placeholder(kind, text):
+    assert kind in kinds(SECRETS, text)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +100,16 @@ def test_what_only_looks_like_a_secret_is_not_one(secrets, kind, wrong):
         "on 01.02.2024 and 2024/01/02",
         "someone@localhost and @handle and a@b",
         "3.14159265358979 and 1,234,567,890",
+        "07-21-2024 10:33:12 and 01/02/2024 12:30 and 05.06.2024 14:30",
+        "+2024-01-15 added a line",
+        "weights: [0.1234, 0.5678, 0.9876] and 3.14159, 2.71828",
+        "ping 1234 hosts; pinned 1024 items; pin 2048 pages",
+        "Total API calls: 1234567, telemetry: 1234567, called 1048576 times, mobile users: 2500000",
+        "fax 2024-01-15",
+        "icon@2x.png and git@github.com:foo/bar.git",
+        "driver license: REQUIRED; license plate: NONE",
+        "Swift: CONTINUE",
+        "the cinema singled out 123456789 as a basin",
     ],
 )
 def test_what_only_looks_personal_is_not(text):

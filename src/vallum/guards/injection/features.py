@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from zlib import crc32
 
-__all__ = ["BITS", "MASK", "SKIP", "TOKEN", "features_of", "fold", "shorten", "tokenize", "unit_features"]
+__all__ = ["BITS", "MASK", "SKIP", "TOKEN", "features_of", "few_marks", "fold", "shorten", "tokenize", "unit_features"]
 
 BITS = 18
 MASK = (1 << BITS) - 1
@@ -24,7 +24,19 @@ SKIP = 0x5BD1E995  # tells a pair with one token between from a pair without
 
 def fold(text: str) -> str:
     """Lower case, with compatibility forms as the letters they stand for."""
-    return (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()
+    return (text if text.isascii() else unicodedata.normalize("NFKC", few_marks(text))).lower()
+
+
+def few_marks(text: str) -> str:
+    """At most eight combining marks on end: putting more in order, as normalising does, takes their square."""
+    return _MANY_MARKS.sub(r"\1", text)
+
+
+_MARK = (
+    "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f"
+    "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+)
+_MANY_MARKS = re.compile(f"([{_MARK}]{{8}})[{_MARK}]+")
 
 
 def tokenize(text: str) -> list[str]:

@@ -97,10 +97,11 @@ class Injection:
 
     def judge_all(self, segments: Sequence[Segment]) -> list[Verdict]:
         """Each segment by itself; and what stands in several of one channel, read on end, in the last of them."""
-        verdicts = [self.judge(segment.text, segment.channel) for segment in segments]
+        verdicts = [self._judge_one(segment) for segment in segments]
         for channel in {segment.channel for segment in segments}:
             places = [i for i, s in enumerate(segments) if s.channel is channel and not verdicts[i].findings]
-            if len(places) < 2 or sum(len(segments[i].text) for i in places) > _MAX_JOINED:
+            places = _last_of(places, segments)
+            if len(places) < 2:
                 continue
             joined = self.judge(_JOINED.join(segments[i].text for i in places), channel)
             if joined.findings:
@@ -110,10 +111,15 @@ class Injection:
                 verdicts[last] = Verdict(joined.score, joined.threshold, (found,))
         return verdicts
 
+    def _judge_one(self, segment: Segment) -> Verdict:
+        if len(segment.text) < _LEAST:
+            return Verdict(0.0, self._thresholds[segment.channel], ())
+        return self.judge(segment.text, segment.channel)
+
     def find_in(self, segments: Sequence[Segment]) -> Sequence[Sequence[Finding]]:
         """What the runner asks for. Trusted text is not judged: an application may give its model orders."""
         found: list[Sequence[Finding]] = [()] * len(segments)
-        places = [i for i, s in enumerate(segments) if not s.trusted and len(s.text) >= _LEAST and s.channel in _JUDGED]
+        places = [i for i, s in enumerate(segments) if not s.trusted and s.channel in _JUDGED]
         for place, verdict in zip(places, self.judge_all([segments[i] for i in places]), strict=True):
             found[place] = verdict.findings
         return found
@@ -155,6 +161,16 @@ _JUDGED = (Channel.USER, Channel.RETRIEVED, Channel.TOOL)
 _LEAST = 8  # characters; a shorter text by itself orders nothing, and is read with those beside it
 _GREY = 0.2
 _MAX_JOINED = 20_000  # characters of segments that are read on end; an order in pieces is no book
+
+
+def _last_of(places: list[int], segments: Sequence[Segment]) -> list[int]:
+    """As many of the last as are read on end."""
+    chars = 0
+    for number, place in enumerate(reversed(places)):
+        chars += len(segments[place].text)
+        if chars > _MAX_JOINED:
+            return places[len(places) - number :]
+    return places
 
 
 def sides_of(kind: str, evidence: Evidence, length: float) -> tuple[float, float]:

@@ -18,6 +18,8 @@ from urllib.parse import unquote
 
 import re2
 
+from vallum.guards.injection.features import few_marks
+
 __all__ = ["MAX_DEPTH", "MAX_VIEWS", "View", "views"]
 
 MAX_DEPTH = 3
@@ -133,7 +135,7 @@ _MARKS = re.compile("[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0
 def _plain_letters(text: str) -> str:
     """Without what is not seen, and with the letters that others only look like."""
     text = _TAGS.sub(lambda m: " " + "".join(chr(ord(c) - 0xE0000) for c in m[0]) + " ", text)
-    text = _UNSEEN.sub("", text)
+    text = few_marks(_UNSEEN.sub("", text))
     if text.isascii():
         return text
     text = unicodedata.normalize("NFKC", text)
@@ -305,7 +307,7 @@ def _unquote(text: str) -> str | None:
 
 
 def _unescape_entities(text: str) -> str | None:
-    return html.unescape(text) if _ENTITY.search(text) else None
+    return _ENTITY.sub(lambda match: html.unescape(match[0]), text) if _ENTITY.search(text) else None
 
 
 def _unescape(text: str) -> str | None:
