@@ -54,7 +54,10 @@ def scan(
             raise Invalid(f"{wrong} lines could not be judged; each says why in its place")
         return
     for name, text in _texts(files):
-        verdict = judge(text, Channel(channel)).to_json()
+        try:
+            verdict = judge(text, Channel(channel)).to_json()
+        except Exception as e:
+            raise Invalid(f"{name}: the guard failed on it ({type(e).__name__}): treat it as found") from e
         if as_json:
             print(json.dumps({"file": name, **verdict}))
             continue
@@ -101,7 +104,10 @@ def evaluate(
     if plot is not None:
         from vallum.guards.plot import render_plot
 
-        plot.write_text(render_plot(scores, labels))
+        try:
+            plot.write_text(render_plot(scores, labels))
+        except OSError as e:
+            raise Invalid(f"{plot} cannot be written: {e.strerror}") from e
     if as_json:
         print(json.dumps(result))
         return
@@ -185,6 +191,8 @@ def _judge_lines(lines: Iterable[bytes], judge: Any, channel: str) -> Iterator[d
             yield judge(row["text"], _channel(number, row.get("channel", channel))).to_json()
         except Invalid as e:
             yield {"error": str(e), "line": number}
+        except Exception as e:  # noqa: BLE001  a guard that fails on one text says so there; the others are judged
+            yield {"error": f"line {number}: the guard failed ({type(e).__name__}): treat it as found", "line": number}
 
 
 def _row(number: int, line: bytes) -> dict[str, Any]:
@@ -218,10 +226,13 @@ def _labelled(number: int, line: bytes) -> tuple[str, int, Any]:
 
 
 def _scores(file: Path, wanted: int) -> list[float]:
-    rows = [json.loads(line) for line in _lines([file])]
-    if len(rows) != wanted or not all(isinstance(row.get("score"), (int, float)) for row in rows):
-        raise Invalid(f"{file} must hold one verdict with a score for each of the {wanted} lines")
-    return [float(row["score"]) for row in rows]
+    try:
+        scores = [float(json.loads(line)["score"]) for line in _lines([file])]
+    except (ValueError, TypeError, KeyError, RecursionError) as e:
+        raise Invalid(f"{file} must hold a verdict with a score on each line ({type(e).__name__})") from e
+    if len(scores) != wanted or not all(0 <= score <= 1 for score in scores):
+        raise Invalid(f"{file} must hold a score from 0 to 1 for each of the {wanted} lines")
+    return scores
 
 
 def _lines(files: list[Path] | None) -> Iterator[bytes]:

@@ -194,7 +194,8 @@ class Pipeline:
         places = text_places(document, Channel.MODEL)
         runner = self._output_guards(exchange)
         chars = sum(len(place.text) for place in places)
-        inspection = await _inspect(runner, segments_of(places, _known(exchange.answered_by).provider_name), chars)
+        segments = segments_of(places, _known(exchange.answered_by).provider_name)
+        inspection = await _inspect(runner, segments, chars, answer=True)
         exchange.findings += inspection.findings
         if inspection.action == "block":
             exchange.blocked = True
@@ -334,11 +335,11 @@ def _texts(exchange: Exchange, channel: Channel) -> list[str]:
     return [place.text for place in exchange.places if place.channel is channel and len(place.text) >= _WORTH_CHARS]
 
 
-async def _inspect(runner: GuardRunner, segments: list[Segment], chars: int) -> Inspection:
+async def _inspect(runner: GuardRunner, segments: list[Segment], chars: int, *, answer: bool = False) -> Inspection:
     """A long text is inspected beside the event loop: others are answered meanwhile."""
     if chars > _LARGE_CHARS or len(segments) > _MANY_SEGMENTS:
-        return await asyncio.to_thread(runner.inspect, segments)
-    return runner.inspect(segments)
+        return await asyncio.to_thread(runner.inspect, segments, answer=answer)
+    return runner.inspect(segments, answer=answer)
 
 
 def _call(exchange: Exchange) -> Call:

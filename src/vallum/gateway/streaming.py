@@ -115,7 +115,7 @@ class StreamGuard:
         return len(leaving)
 
     def _inspect_whole(self, delta: Delta, text: str) -> int:
-        inspection = self._runner.inspect([Segment(text, Channel.MODEL, self._source)])
+        inspection = self._runner.inspect([Segment(text, Channel.MODEL, self._source)], answer=True)
         self._note(inspection.findings, blocked=inspection.action == "block")
         delta.container[delta.key] = self._tokens.restore(inspection.texts[0])
         if text:
@@ -159,7 +159,7 @@ class StreamGuard:
             text = place.text
             if text in self._clean:
                 continue
-            inspection = self._runner.inspect([Segment(text, Channel.MODEL, self._source)])
+            inspection = self._runner.inspect([Segment(text, Channel.MODEL, self._source)], answer=True)
             self._note(inspection.findings, blocked=inspection.action == "block")
             leaving = self._tokens.restore(inspection.texts[0])
             if leaving != text:

@@ -26,8 +26,6 @@ from vallum.kernel.errors import Invalid
 
 __all__ = ["build_runner"]
 
-_NOTHING_TO_TAKE_OUT = ("size", "repetition")  # of which redact is block
-
 
 def build_runner(
     modes: Mapping[str, Mode],
@@ -55,7 +53,6 @@ def build_runner(
         "refusal": build_refusal_guard(),
         "repetition": Repetition(),
     }
-    modes = {n: Mode.BLOCK if m.changes and n in _NOTHING_TO_TAKE_OUT else m for n, m in modes.items()}
     unknown = sorted(set(modes) - set(guards) - {"injection"})
     if unknown:
         raise Invalid(f"there is no guard named {', '.join(unknown)}; there are {', '.join(guards)}, injection")

@@ -5,6 +5,7 @@ value gets the value back where the answer says it. Nothing is kept for longer, 
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 from vallum.guards.port import Finding, Mode
@@ -24,6 +25,7 @@ class Tokens:
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
         self._stand_ins: dict[tuple[str, str], str] = {}
+        self._counts: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
         return bool(self._values)
@@ -36,15 +38,26 @@ class Tokens:
             return self._stand_in(finding.kind, value)
         return f"[redacted:{finding.kind}]"
 
-    def restore(self, text: str) -> str:
-        """Every stand-in of this exchange as its value; what only looks like one stays."""
-        return _STAND_IN.sub(lambda match: self._values.get(match[0], match[0]), text) if self._values else text
+    def restore(self, text: str, start: int = 0) -> str:
+        """From `start` on, every stand-in of this exchange as its value; what only looks like one stays.
+
+        So does one inside a URL: a value put there would be sent to whoever chose the URL.
+        """
+        if not self._values:
+            return text
+        pieces, done = [], start
+        for match in _STAND_IN.finditer(text, start):
+            value = self._values.get(match[0])
+            if value is not None and not _in_url(text, match.start()):
+                pieces += [text[done : match.start()], value]
+                done = match.end()
+        return "".join([*pieces, text[done:]])
 
     def _stand_in(self, kind: str, value: str) -> str:
         known = self._stand_ins.get((kind, value))
         if known is None:
-            number = sum(1 for other, _ in self._stand_ins if other == kind) + 1
-            known = self._stand_ins[kind, value] = f"[{kind}_{number}]"
+            self._counts[kind] += 1
+            known = self._stand_ins[kind, value] = f"[{kind}_{self._counts[kind]}]"
             self._values[known] = value
         return known
 
@@ -59,17 +72,32 @@ class Restorer:
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
         self._held = ""
+        self._before = ""  # the end of what has left, as it was before: a URL may have begun in it
 
     def feed(self, text: str) -> str:
         text = self._held + text
         unfinished = _UNFINISHED.search(text, max(0, len(text) - _MAX_STAND_IN_CHARS))
         at = unfinished.start() if unfinished else len(text)
-        self._held = text[at:]
-        return self._tokens.restore(text[:at])
+        self._held, known = text[at:], len(self._before)
+        whole = self._before + text[:at]
+        self._before = whole[-_URL_REACH:]
+        return self._tokens.restore(whole, known)
 
     def finish(self) -> str:
         held, self._held = self._held, ""
         return held
+
+
+_URL_REACH = 2048
+_OUTSIDE = re.compile(r"[\s<>\"'`]")
+
+
+def _in_url(text: str, at: int) -> bool:
+    """Whether a URL, or the target of a link, has begun before `at` and not ended."""
+    before = text[max(0, at - _URL_REACH) : at]
+    ends = [match.end() for match in _OUTSIDE.finditer(before)]
+    word = before[ends[-1] if ends else 0 :]
+    return "://" in word or "](" in word or "www." in word or word.startswith(("data:", "//", "mailto:"))
 
 
 def _masked(value: str) -> str:

@@ -40,6 +40,13 @@ class Inspection:
 Judged = tuple[Finding, Mode]
 
 
+_NOTHING_TO_TAKE_OUT = ("size", "repetition")
+
+
+def _for(answer: bool, mode: Mode) -> Mode:
+    return Mode.REDACT if answer and mode is Mode.TOKENIZE else mode
+
+
 class _Blind:
     """The cursor of a guard that cannot read a text in pieces: it fails, and what is not judged does not leave."""
 
@@ -78,8 +85,11 @@ class GuardRunner:
         extended._others = (*self._others, guard)
         return extended
 
-    def inspect(self, segments: Sequence[Segment]) -> Inspection:
-        """Look at every segment. Never raises: what cannot be inspected is blocked."""
+    def inspect(self, segments: Sequence[Segment], *, answer: bool = False) -> Inspection:
+        """Look at every segment. Never raises: what cannot be inspected is blocked.
+
+        In an `answer` there is nobody to give a value back to: what would get a stand-in is redacted.
+        """
         texts = tuple(segment.text for segment in segments)
         oversized = [(finding, self.mode_of(finding, Channel.USER)) for finding in self._oversized(texts)]
         if oversized and self.worst(oversized) == "block":
@@ -91,7 +101,7 @@ class GuardRunner:
         if not oversized and not any(found):
             return Inspection("allow", (), texts)
         judged = [
-            [(finding, self.mode_of(finding, segment.channel)) for finding in findings]
+            [(finding, _for(answer, self.mode_of(finding, segment.channel))) for finding in findings]
             for segment, findings in zip(segments, found, strict=True)
         ]
         every = [*oversized, *(one for each in judged for one in each if one[1] is not Mode.OFF)]
@@ -107,10 +117,16 @@ class GuardRunner:
         return rules + [(guard.name, guard.cursor()) for guard in others] + blind
 
     def mode_of(self, finding: Finding, channel: Channel) -> Mode:
-        """What is done about a finding there. A failed guard blocks, whatever exceptions say."""
+        """What is done about a finding there.
+
+        A failed guard blocks, whatever exceptions say, and so does one that gives another's name. Where there is
+        nothing to take out, what would change the text blocks.
+        """
         if finding.kind == FAILED:
             return Mode.BLOCK
-        return self._exceptions.mode(finding, channel) or self.modes[finding.guard]
+        mode = self._exceptions.mode(finding, channel) or self.modes.get(finding.guard, Mode.BLOCK)
+        nothing_to_take_out = finding.start == finding.end or finding.guard in _NOTHING_TO_TAKE_OUT
+        return Mode.BLOCK if mode.changes and nothing_to_take_out else mode
 
     def worst(self, judged: Sequence[Judged]) -> Literal["allow", "redact", "block"]:
         modes = {mode for _, mode in judged}
@@ -153,7 +169,10 @@ class GuardRunner:
                 found.append(Finding("rules", "", FAILED, 0, len(text)))
         for guard in self._others:
             try:
-                found += guard.find(text)
+                fresh = list(guard.find(text))
+                if any(not 0 <= f.start <= f.end for f in fresh):
+                    raise ValueError("a finding lies outside of its text")
+                found += fresh
             except Exception:  # noqa: BLE001  as above
                 found.append(Finding(guard.name, guard.version, FAILED, 0, len(text)))
         return found

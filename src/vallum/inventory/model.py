@@ -110,7 +110,7 @@ class PluginGuard(_Declared, frozen=True):
 
 
 class GuardSettings(_Declared, frozen=True):
-    """The mode of each guard in one direction. Secrets and invisible text are blocked unless a file says otherwise."""
+    """The mode of each guard in one direction. Secrets are blocked unless a file says otherwise."""
 
     secrets: GuardMode = "block"
     pii: GuardMode = "redact"

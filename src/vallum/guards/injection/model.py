@@ -14,7 +14,7 @@ from math import sqrt
 from typing import Any
 from zlib import crc32
 
-from vallum.guards.injection.features import BITS, MASK, SKIP, TOKEN, fold, shorten, unit_features
+from vallum.guards.injection.features import BITS, MASK, MAX_TOKEN_CHARS, SKIP, TOKEN, fold, shorten, unit_features
 from vallum.kernel.errors import IntegrityError
 
 __all__ = ["Evidence", "LinearModel", "read_tensors", "write_tensors"]
@@ -102,7 +102,7 @@ class LinearModel:
         units = [(known.get(token) or self._unit(token))[2] for token in tokens]
         sums = [0, *accumulate(units)]
         size = max(self._sizes)
-        starts = range(0, len(tokens) - size + 1, size // 2)
+        starts = [*range(0, len(tokens) - size, size // 2), len(tokens) - size]
         values = [((sums[at + size] - sums[at] + _HALF) & _LOW) - _HALF for at in starts]
         keep = max(_LONG_WINDOWS, len(starts) // _LONG_SHARE)
         worst = float("-inf"), 0, 0
@@ -155,9 +155,10 @@ class LinearModel:
         short = shorten(token)
         raw = b" " + short.encode("utf-8", "replace")
         unit = (raw, crc32(raw), sum(self._weights[f] for f in unit_features(short)))
-        if len(self._known) >= _MAX_KNOWN_TOKENS:
-            self._known.clear()
-        self._known[token] = unit
+        if len(token) <= MAX_TOKEN_CHARS:  # a longer one is seldom met again, and could be anything
+            if len(self._known) >= _MAX_KNOWN_TOKENS:
+                self._known.clear()
+            self._known[token] = unit
         return unit
 
 
