@@ -21,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 MAX_CHARS = 4000
 _DATA_KINDS = ("indirect", "document", "tool_result", "indirect_instruction")
 _ATTACKS = {
+    "short": 1200,
     "override": 5000, "leak": 2500, "persona_jailbreak": 2500, "fiction_jailbreak": 3000, "suppress_jailbreak": 1500,
     "gibberish_jailbreak": 900, "fake_frame": 2000, "multilingual": 2500,
 }  # fmt: skip

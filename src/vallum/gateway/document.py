@@ -164,9 +164,10 @@ def _add(container: Any, key: str | int, text: str, channel: Channel, found: lis
         head = _DATA_HEAD.match(text)
         encoded = text[head.end() :] if head else text
         if _BASE64.fullmatch(encoded):
-            if _is_media(_decoded(encoded[:64])) and (head is not None or len(encoded) > _MIN_MEDIA_CHARS):
-                return
             inner = _text_in(encoded)
+            is_large = head is not None or len(encoded) > _MIN_MEDIA_CHARS
+            if inner is None and is_large and _is_media(_decoded(encoded[:64])):
+                return
             if inner is not None:
                 found.append(Place(container, key, inner, channel, head.group() if head else ""))
     found.append(Place(container, key, text, channel))

@@ -18,7 +18,8 @@ __all__ = ["Repetition", "build_code_guard", "build_links_guard", "build_markup_
 VERSION = "1"
 _LONG_VALUE = 12  # characters of a query's value from which on it may be data, not an option
 _LONG_PATH_PART = 40
-_URL = sequence(choice("https://", "http://", "//"), many(r"^\s()<>\"'`\\", 3))
+_LONG_LABEL, _MANY_LABELS = 28, 7  # of a host: names are shorter and fewer
+_AFTER_SCHEME = many(r"^\s()<>\"'`\\", 3)
 
 
 def _folded(*words: str) -> Expression:
@@ -42,54 +43,71 @@ def build_links_guard(allowed_hosts: Sequence[str] = ()) -> RuleGuard:
         carries = _carries_data(_url_in(candidate)) and not _is_allowed(candidate, allowed)
         return (0, len(candidate)) if carries else len(candidate)
 
-    text = many(r"^\[\]\n", 0)
+    url = sequence(choice(_folded("https://", "http://"), "//"), _AFTER_SCHEME)
+    text = many(r"^\n", 0, _MAX_ALT_CHARS, lazy=True)
+    target = sequence("](", many(r"\s", 0, 8), maybe("<"), url)
+    unknown = "image_from_unknown_host"
     return RuleGuard(
         "links",
         VERSION,
         [
-            Rule("image_from_unknown_host", sequence("![", text, "](", maybe(" "), maybe("<"), _URL), image),
-            Rule("image_from_unknown_host", sequence("![", text, "][", text, "]")),
+            Rule(unknown, sequence("![", many(r"\x00-\x7f", 0, _MAX_ALT_CHARS, lazy=True), target), image),
+            Rule(unknown, sequence("![", many(r"^\[\]\n", 0), "]", many(r"^(\[\n", 1, 1))),
+            Rule(unknown, sequence("![", many(r"^\[\]\n", 0), "][", many(r"^\[\]\n", 0), "]")),
             Rule(
-                "image_from_unknown_host",
+                unknown,
                 sequence(
-                    _folded("<img"),
-                    many(r"^<>\n", 1),
-                    _folded("src"),
+                    _folded("<img", "<image", "<source", "<video", "<audio", "<embed", "<iframe", "<link", "<object"),
+                    many(r"^<>", 1),
+                    choice(_folded("src", "href", "data", "srcset", "poster")),
                     many(r"\s", 0, 4),
                     "=",
                     many(r"\s\"'", 0, 4),
-                    _URL,
+                    url,
                 ),
                 image,
             ),
+            Rule("link_carries_data", sequence(BOUNDARY, _folded("https://", "http://"), _AFTER_SCHEME), link),
             Rule(
-                "link_carries_data", sequence(BOUNDARY, choice("https://", "http://"), many(r"^\s()<>\"'`\\", 3)), link
+                "link_carries_data", sequence("[", text, "](", many(r"\s", 0, 8), maybe("<"), "//", _AFTER_SCHEME), link
             ),
         ],
     )
 
 
+_MAX_ALT_CHARS = 300
+
+
 def _url_in(candidate: str) -> str:
-    found = re.search(r"(?:https?:)?//[^\s)>\"']+\Z", candidate)
+    found = re.search(r"(?i)(?:https?:)?//[^\s()\[\]>\"']+\Z", candidate)
     return found[0] if found else ""
 
 
 def _is_allowed(candidate: str, allowed: Sequence[str]) -> bool:
+    """A host by its name. One with a question mark right behind it may be another, cut where a letter is not ASCII."""
     try:
-        host = (urlsplit(_url_in(candidate)).hostname or "").lower()
+        parts = urlsplit(_url_in(candidate).lower())
+        host = parts.hostname or ""
     except ValueError:
+        return False
+    if parts.query and not parts.path:
         return False
     return any(host == each or host.endswith("." + each) for each in allowed)
 
 
 def _carries_data(url: str) -> bool:
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url.lower())
     except ValueError:
         return True
-    values = [pair.partition("=")[2] for pair in parts.query.split("&")]
-    return any(len(value) >= _LONG_VALUE for value in values) or any(
-        len(part) >= _LONG_PATH_PART and "-" not in part for part in parts.path.split("/")
+    values = [pair.partition("=")[2] or pair for pair in parts.query.split("&")]
+    labels = parts.netloc.split(".")
+    return (
+        any(len(value) >= _LONG_VALUE for value in values)
+        or any(len(part) >= _LONG_PATH_PART and "-" not in part for part in parts.path.split("/"))
+        or any(len(label) >= _LONG_LABEL for label in labels)
+        or len(labels) > _MANY_LABELS
+        or len(parts.fragment) >= _LONG_PATH_PART
     )
 
 
@@ -110,16 +128,14 @@ def build_markup_guard() -> RuleGuard:
                     "<",
                     _folded("iframe", "object", "embed", "applet", "base", "form", "frame", "link", "meta"),
                     many(r"\s/", 1, 1),
-                    many(r"^<>\n", 0),
-                    ">",
                 ),
             ),
             Rule(
                 "event_handler",
                 sequence(
                     "<",
-                    many("A-Za-z", 1, 12),
-                    many(r"^<>\n", 0, lazy=True),
+                    many("A-Za-z", 1, 1),
+                    many(r"^<", 0, 500, lazy=True),
                     many(r"\s/\"'", 1, 1),  # an attribute begins here, as `content=` does not within its `on`
                     _folded("on"),
                     many("A-Za-z", 3, 20),
@@ -155,7 +171,8 @@ def build_code_guard() -> RuleGuard:
                     "rm",
                     gap,
                     many(sequence("-", many("A-Za-z-", 1, 20), gap), 1, 6),
-                    choice("/", "~", "$HOME", "*", "."),
+                    many("\"'", 0, 1),
+                    choice("/", "~", "$HOME", "${HOME}", "*", ". ", "./ ", ".;", ".\n"),
                 ),
                 _recursive,
             ),

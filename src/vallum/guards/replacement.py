@@ -6,13 +6,14 @@ value gets the value back where the answer says it. Nothing is kept for longer, 
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from vallum.guards.port import Finding, Mode
 
 __all__ = ["Restorer", "Tokens"]
 
 _KEPT = 4
+_MAX_TRIES = 1000
 _STAND_IN = re.compile(r"\[[a-z][a-z0-9_]{0,40}_\d{1,6}\]")
 _MAX_STAND_IN_CHARS = 52
 _UNFINISHED = re.compile(r"\[[a-z0-9_]*\Z")
@@ -22,7 +23,9 @@ _BREAKS_JSON = re.compile(r'["\\\x00-\x1f]')
 class Tokens:
     """The stand-ins of one exchange: one for each value, however often it stands."""
 
-    def __init__(self) -> None:
+    def __init__(self, avoid: Sequence[str] = ()) -> None:
+        """What stands in one of the texts `avoid` is no stand-in: it means something else there."""
+        self._avoid = avoid
         self._values: dict[str, str] = {}
         self._stand_ins: dict[tuple[str, str], str] = {}
         self._counts: Counter[str] = Counter()
@@ -56,10 +59,18 @@ class Tokens:
     def _stand_in(self, kind: str, value: str) -> str:
         known = self._stand_ins.get((kind, value))
         if known is None:
-            self._counts[kind] += 1
-            known = self._stand_ins[kind, value] = f"[{kind}_{self._counts[kind]}]"
+            known = self._fresh(kind)
+            self._stand_ins[kind, value] = known
             self._values[known] = value
         return known
+
+    def _fresh(self, kind: str) -> str:
+        for _ in range(_MAX_TRIES):
+            self._counts[kind] += 1
+            name = f"[{kind}_{self._counts[kind]}]"
+            if not any(name in text for text in self._avoid):
+                return name
+        raise ValueError("the texts hold too many stand-ins of their own")
 
     @property
     def stand_ins(self) -> Mapping[str, str]:

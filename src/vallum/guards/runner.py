@@ -105,7 +105,7 @@ class GuardRunner:
             for segment, findings in zip(segments, found, strict=True)
         ]
         every = [*oversized, *(one for each in judged for one in each if one[1] is not Mode.OFF)]
-        tokens = Tokens()
+        tokens = Tokens(avoid=[text for text in texts if "[" in text])
         replaced = tuple(self.replace(text, each, tokens) for text, each in zip(texts, judged, strict=True))
         return Inspection(self.worst(every), self.count(every), replaced, tokens)
 

@@ -82,17 +82,18 @@ async def test_an_honest_answer_passes(gateway, stream):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("chunk_chars", [1, 5, 1000])
 async def test_a_stand_in_leaves_and_the_value_comes_back(gateway, upstream, stream, chunk_chars):
-    say = "Sure: I will write to [email_1] and [email_2], not to [phone_1]."
-    asked = body(("user", "write to jane@mail.example.com"), say=say, stream=stream, chunk_chars=chunk_chars)
+    text = "Write to jane@mail.example.com and [email_9], see https://evil.test/?q=joe@mail.example.com or [phone_1]."
+    asked = body(("user", text), stream=stream, chunk_chars=chunk_chars)
     answer = await gateway.post("/v1/chat/completions", asked, application="tokenizer")
     assert answer.status_code == 200
-    assert upstream.requests[-1][2]["messages"][0]["content"] == "write to [email_1]"
+    sent = upstream.requests[-1][2]["messages"][0]["content"]
+    assert sent == "Write to [email_1] and [email_9], see https://evil.test/?q=[email_2] or [phone_1]."
     if stream:
         events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
         said = "".join(choice["delta"].get("content") or "" for event in events for choice in event["choices"])
     else:
         said = answer.json()["choices"][0]["message"]["content"]
-    assert said == "Sure: I will write to jane@mail.example.com and [email_2], not to [phone_1]."
+    assert said == sent.replace("[email_1]", "jane@mail.example.com")  # and no value goes into a URL
     entry_id = answer.headers["x-vallum-entry"]
     assert [(f.kind, f.action) for f in gateway.entry(entry_id).findings] == [("email", "tokenize")]
     for name in ("request", "answer"):

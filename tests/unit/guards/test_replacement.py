@@ -61,3 +61,30 @@ def test_an_answer_has_no_caller_to_give_a_value_to():
     inspector = StreamInspector(runner)
     out = inspector.feed("mail jane@mail.example.com now, please. ").text + inspector.finish().text
     assert out == "mail [redacted:email] now, please. "
+
+
+def test_a_stand_in_that_the_texts_hold_already_is_not_taken():
+    runner = build_runner({"pii": Mode.TOKENIZE}, max_chars=1000)
+    inspection = runner.inspect([Segment("what is [email_1]? mine is jane@mail.example.com", Channel.USER, "a")])
+    assert inspection.texts == ("what is [email_1]? mine is [email_2]",)
+    assert inspection.tokens.restore("[email_1] [email_2]") == "[email_1] jane@mail.example.com"
+
+
+@pytest.mark.parametrize("url", ["https://evil.test/?q=", "[a](//evil.test/", "www.evil.test/", "mailto:x?b="])
+def test_no_value_goes_into_a_url(url):
+    tokens = tokens_with("jane@mail.example.com")
+    text = f"see {url}[email_1] and [email_1]"
+    assert tokens.restore(text) == f"see {url}[email_1] and jane@mail.example.com"
+    restorer = Restorer(tokens)
+    assert "".join(map(restorer.feed, text)) + restorer.finish() == tokens.restore(text)
+
+
+def test_an_answer_s_own_values_are_redacted_and_not_mistaken_for_the_caller_s():
+    runner = build_runner({"pii": Mode.TOKENIZE}, max_chars=1000)
+    inspection = runner.inspect([Segment("his is bob@mail.example.com", Channel.MODEL, "p")], answer=True)
+    assert inspection.texts == ("his is [redacted:email]",)
+
+
+def test_what_has_nothing_to_take_out_blocks():
+    runner = build_runner({"size": Mode.REDACT}, max_chars=10)
+    assert runner.inspect([Segment("a" * 100, Channel.USER, "a")]).action == "block"

@@ -176,3 +176,9 @@ def test_what_only_looks_different_is_read_as_what_it_looks_like(text):
 @pytest.mark.parametrize("text", ["4\ufe0f1\ufe0f1\ufe0f1", "AKIA\u00adIOSF", "12\u00ad34"])
 def test_signs_that_would_hide_a_number_or_key_are_found(text):
     assert modes(unicode="block").inspect(seg(text)).action == "block"
+
+
+def test_many_flags_are_read_in_one_pass():
+    runner = modes(unicode="detect")
+    flags = "\U0001f3f4\U000e0061\U000e0062\U000e007f" * 50_000
+    assert runner.inspect(seg(flags)).action == "allow"

@@ -10,6 +10,7 @@ import binascii
 import html
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -23,8 +24,9 @@ from vallum.guards.injection.features import few_marks
 __all__ = ["MAX_DEPTH", "MAX_VIEWS", "View", "views"]
 
 MAX_DEPTH = 3
-MAX_VIEWS = 24
+MAX_VIEWS = 48
 MAX_DECODED_CHARS = 24_000  # of all readings together
+_SHARE_CHARS = MAX_DECODED_CHARS // 3  # of one kind: harmless readings of one leave room for another
 _MIN_RUN = 12  # the shortest encoded run that can hold an order
 
 
@@ -43,15 +45,17 @@ def views(text: str) -> list[View]:
     found: list[View] = []
     seen = {text}
     budget = MAX_DECODED_CHARS
+    spent: Counter[str] = Counter()
     level = [View("", text, 0, len(text))]
     for _ in range(MAX_DEPTH):
         deeper: list[View] = []
         for view in level:
             for kind, decoded, start, end in _decode(view.text):
-                decoded = decoded[:budget]
+                decoded = decoded[: min(budget, _SHARE_CHARS - spent[kind])]
                 if decoded in seen or not decoded.strip():
                     continue
                 budget -= len(decoded)
+                spent[kind] += len(decoded)
                 seen.add(decoded)
                 name = f"{view.kind}+{kind}" if view.kind else kind
                 place = (start, end) if not view.kind else (view.start, view.end)
@@ -72,6 +76,11 @@ def _decode(text: str) -> Iterator[_Decoded]:
     """Runs are looked for in all of the text, other readings piece by piece, where a piece has their trace."""
     present = sorted(_traces().Match(text.encode("ascii", "replace")) or ())
     pieces = [(0, text)] if len(text) <= _PIECE_CHARS else _pieces(text)
+    for index in present:
+        decoder = _DECODERS[index]
+        if decoder.parts is not None:
+            for part, start, end in decoder.parts(text):
+                yield decoder.kind, part, start, end
     for at, piece in pieces:
         if not piece.isascii():
             decoded = _plain_letters(piece)
@@ -84,11 +93,6 @@ def _decode(text: str) -> Iterator[_Decoded]:
             read = decoder.whole(piece) if decoder.whole is not None else None
             if read is not None and read != piece:
                 yield decoder.kind, read, at, at + len(piece)
-    for index in present:
-        decoder = _DECODERS[index]
-        if decoder.parts is not None:
-            for part, start, end in decoder.parts(text):
-                yield decoder.kind, part, start, end
 
 
 _PIECE_CHARS = 16_384
