@@ -17,7 +17,7 @@ from typing import Any
 import re2
 
 from vallum.guards.expressions import Expression, opening
-from vallum.guards.plain import plain
+from vallum.guards.plain import plain, without_unseen
 from vallum.guards.port import WINDOW_CHARS, Finding
 
 __all__ = ["Beginning", "Check", "Rule", "RuleCursor", "RuleGuard", "RuleSet"]
@@ -150,12 +150,18 @@ class RuleSet:
         return RuleCursor(self)
 
     def find(self, text: str) -> list[Finding]:
-        raw = plain(text)
+        """Rules read the text as it looks: what is not seen parts nothing."""
+        looks = without_unseen(text)
+        shown, places = looks if looks is not None else (text, None)
+        raw = plain(shown)
         found: list[Finding] = []
         for index in self.present(raw):
             each = self.owned[index]
             spans, _, _ = each.rule.locate(raw, 0, None)
-            found += [Finding(each.guard, each.version, each.rule.kind, start, end) for start, end in spans]
+            for start, end in spans:
+                if places is not None:
+                    start, end = places[start], places[end - 1] + 1
+                found.append(Finding(each.guard, each.version, each.rule.kind, start, end))
         return sorted(found, key=_by_place)
 
 
@@ -167,33 +173,64 @@ def _begun_words(words: Sequence[str], rest: str) -> str:
 
 
 class RuleCursor:
-    """A rule set's place in a stream. See `port.Cursor`."""
+    """A rule set's place in a stream. See `port.Cursor`.
+
+    It keeps the text as it looks by itself, and where each of its characters stands in the text as it is.
+    """
 
     def __init__(self, rules: RuleSet) -> None:
         self._rules = rules
+        self._read = 0  # how much of the text has been taken up
+        self._shown = ""  # a little of what is settled, and all that is not, as it looks
+        self._places: list[int] = []
+        self._origin = 0  # where `_shown` begins in all that looks
         self._settled = 0
         self._resume: dict[int, int] = {}
 
     def advance(self, text: str, origin: int, *, final: bool) -> tuple[Sequence[Finding], int]:
-        raw = plain(text)
+        self._take_up(text[self._read - origin :])
+        raw = plain(self._shown)
         present = self._rules.present(raw)
-        settled = origin + len(raw)
+        settled = self._origin + len(raw)
         if not final:
-            held = min(self._rules.begun_from(b, raw, self._settled - origin) for b in Beginning)
-            settled = max(self._settled, origin + held)
+            held = min(self._rules.begun_from(b, raw, self._settled - self._origin) for b in Beginning)
+            settled = max(self._settled, self._origin + held)
         found: list[Finding] = []
         resume = dict(self._resume)
         for index in present:
             each = self._rules.owned[index]
-            start = max(self._settled, self._resume.get(index, 0)) - origin
+            start = max(self._settled, self._resume.get(index, 0)) - self._origin
             begun_from = None if final else partial(self._rules.begun_from, each.rule.beginning, raw)
             spans, start, undecided = each.rule.locate(raw, start, begun_from)
-            found += [Finding(each.guard, each.version, each.rule.kind, origin + a, origin + b) for a, b in spans]
-            resume[index] = origin + start
-            settled = min(settled, max(self._settled, origin + undecided))
+            for low, high in spans:
+                place = self._places[low], self._places[high - 1] + 1
+                found.append(Finding(each.guard, each.version, each.rule.kind, *place))
+            resume[index] = self._origin + start
+            settled = min(settled, max(self._settled, self._origin + undecided))
         self._settled = settled
         self._resume = {index: start for index, start in resume.items() if start > settled}
-        return sorted(found, key=_by_place), settled
+        at = settled - self._origin
+        position = self._places[at] if at < len(self._places) else self._read
+        self._forget(at - _CONTEXT_CHARS)
+        return sorted(found, key=_by_place), position
+
+    def _take_up(self, fresh: str) -> None:
+        looks = without_unseen(fresh)
+        if looks is None:
+            self._shown += fresh
+            self._places += range(self._read, self._read + len(fresh))
+        else:
+            self._shown += looks[0]
+            self._places += [self._read + at for at in looks[1]]
+        self._read += len(fresh)
+
+    def _forget(self, count: int) -> None:
+        if count > 0:
+            self._shown, self._origin = self._shown[count:], self._origin + count
+            del self._places[:count]
+
+
+_CONTEXT_CHARS = 12  # rules look at the characters before a candidate
 
 
 class RuleGuard:

@@ -4,10 +4,11 @@ What only looks different is read as what it looks like: full-width and mathemat
 scripts, the many spaces and hyphens of typography. Any other character is a question mark.
 """
 
+import re
 import unicodedata
 from functools import cache
 
-__all__ = ["plain"]
+__all__ = ["plain", "without_unseen"]
 
 _LAST = 0x1FFFF  # the styled letters and digits stand in the planes up to here
 
@@ -36,3 +37,20 @@ def _look_alikes() -> dict[int, str]:
             if len(normal) == 1 and normal.isascii():
                 found[number] = normal
     return found
+
+
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
+
+
+def without_unseen(text: str) -> tuple[str, list[int]] | None:
+    """The text as it looks, and where each of its characters stands in the text as it is; None where both are one.
+
+    A key with an invisible character in it is a key to whoever copies it.
+    """
+    if text.isascii() or _UNSEEN.search(text) is None:
+        return None
+    places = [at for at, char in enumerate(text) if not _UNSEEN.match(char)]
+    return "".join([text[at] for at in places]), places

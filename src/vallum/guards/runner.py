@@ -12,7 +12,7 @@ from typing import Literal
 
 from vallum.guards.exceptions import Exceptions, Exempt
 from vallum.guards.patterns import RuleGuard, RuleSet
-from vallum.guards.plain import plain
+from vallum.guards.plain import plain, without_unseen
 from vallum.guards.port import Counted, Cursor, Finding, Guard, Mode, SegmentGuard
 from vallum.guards.replacement import Tokens
 from vallum.guards.segment import Channel, Segment
@@ -188,6 +188,7 @@ class GuardRunner:
     def _may_match(self, rules: RuleSet, texts: Sequence[str]) -> bool:
         try:
             joined = texts[0] if len(texts) == 1 else _SEPARATOR.join(texts)
-            return bool(rules.present(plain(joined)))
+            looks = without_unseen(joined)
+            return bool(rules.present(plain(joined if looks is None else looks[0])))
         except Exception:  # noqa: BLE001  what the fast pass cannot read goes to the rules themselves, which then fail
             return True

@@ -182,3 +182,14 @@ def test_many_flags_are_read_in_one_pass():
     runner = modes(unicode="detect")
     flags = "\U0001f3f4\U000e0061\U000e0062\U000e007f" * 50_000
     assert runner.inspect(seg(flags)).action == "allow"
+
+
+def test_a_key_with_something_invisible_in_it_is_a_key(secrets):
+    runner = modes(secrets="redact", pii="redact")
+    for value in (secrets["aws_access_key_id"], secrets["github_token"], "jane.doe@mail.example.com"):
+        for unseen in ("\u200b", "\u00ad", "\u2060", "\ufe0f"):
+            broken = unseen.join((value[:7], value[7:11], value[11:]))
+            inspection = runner.inspect(seg(f"it is {broken} indeed"))
+            assert inspection.action == "redact", (value, unseen)
+            assert inspection.texts[0].startswith("it is [redacted:")
+            assert inspection.texts[0].endswith("] indeed")

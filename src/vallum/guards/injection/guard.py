@@ -144,9 +144,20 @@ class Injection:
             return _Reading(_NOTHING, view, None, ())
         low, high = sides_of(kind, evidence, weights.length)
         logit = weights.bias + weights.high * high + weights.low * low
+        if kind == "user" and evidence.tokens > _DILUTED_TOKENS:
+            logit = max(logit, self._excerpt_logit(view.text, evidence, weights))
         signs = find_signs(view.text)
         logit += sum(weights.signs.get(sign, 0.0) for sign in signs)
         return _Reading(logit, view, evidence, signs)
+
+    def _excerpt_logit(self, text: str, evidence: Evidence, weights: Calibration) -> float:
+        """The worst window of a long text by itself: an order does not become harmless by what stands around it."""
+        start, end = evidence.place(text)
+        excerpt = self._heads["user"].weigh(text[start:end])
+        if excerpt is None:
+            return _NOTHING
+        low, high = sides_of("user", excerpt, 0.0)
+        return weights.bias + weights.high * high + weights.low * low - _EXCERPT_DISCOUNT
 
     def _is_grey(self, score: float, threshold: float) -> bool:
         return abs(score - threshold) < _GREY
@@ -156,6 +167,8 @@ class Injection:
         return Finding(NAME, self.version, kind, start, max(end, min(start + 1, len(text))), score, explanation)
 
 
+_DILUTED_TOKENS = 128
+_EXCERPT_DISCOUNT = 2.0  # the more windows a text has, the likelier one of them is bad by chance
 _NOTHING = -60.0  # the logit of a text without a word
 _JUDGED = (Channel.USER, Channel.RETRIEVED, Channel.TOOL)
 _LEAST = 8  # characters; a shorter text by itself orders nothing, and is read with those beside it
