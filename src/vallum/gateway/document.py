@@ -132,7 +132,7 @@ def _walk(value: Any, channel: Channel, found: list[Place], depth: int) -> None:
         raise NotADocument("the body nests too deeply")
     if type(value) is dict:
         role = value.get("role")
-        if type(role) is str:
+        if type(role) is str and depth <= _MESSAGE_DEPTH:
             channel = _ROLE_CHANNELS.get(role, channel)
         kind = value.get("type")
         if type(kind) is str:
@@ -140,9 +140,9 @@ def _walk(value: Any, channel: Channel, found: list[Place], depth: int) -> None:
         for key, inner in value.items():
             if type(inner) is str:
                 if inner and inner not in _VOCABULARY:
-                    _add(value, key, inner, _KEY_CHANNELS.get(key, channel), found)
+                    _add(value, key, inner, _channel_of(key, channel, depth), found)
             elif type(inner) is dict or type(inner) is list:
-                _walk(inner, _KEY_CHANNELS.get(key, channel), found, depth + 1)
+                _walk(inner, _channel_of(key, channel, depth), found, depth + 1)
             else:
                 _add_number(value, key, inner, channel, found)
             if key not in _FIELD_NAMES:
@@ -156,6 +156,15 @@ def _walk(value: Any, channel: Channel, found: list[Place], depth: int) -> None:
                 _walk(inner, channel, found, depth + 1)
             elif type(inner) is not float or inner >= _MIN_NUMBER:  # an embedding is thousands of small floats
                 _add_number(value, at, inner, channel, found)
+
+
+# Who speaks is said by the request itself and by its messages. What says so further in is somebody's text: a tool
+# result that calls itself the system is a tool result.
+_MESSAGE_DEPTH = 2
+
+
+def _channel_of(key: str, channel: Channel, depth: int) -> Channel:
+    return _KEY_CHANNELS.get(key, channel) if depth == 0 else channel
 
 
 def _add(container: Any, key: str | int, text: str, channel: Channel, found: list[Place]) -> None:
