@@ -53,6 +53,10 @@ def build_runner(
         "refusal": build_refusal_guard(),
         "repetition": Repetition(),
     }
+    try:
+        modes = {name: Mode(mode) for name, mode in modes.items()}
+    except ValueError as e:
+        raise Invalid(f"{e}; there are {', '.join(Mode)}") from e
     unknown = sorted(set(modes) - set(guards) - {"injection"})
     if unknown:
         raise Invalid(f"there is no guard named {', '.join(unknown)}; there are {', '.join(guards)}, injection")

@@ -1,5 +1,7 @@
 """An application's own instructions on their way out: word for word, nearly so, or by a marker put into them.
 
+Signs of scripts that are written without spaces count as words.
+
 Words count and punctuation does not. A run of a dozen words that stand together in the instructions is found and, in
 a stream, held from its third word on; an answer that has used half of the instructions' three-word phrases is found at
 that place. A translation, or a retelling in other words, is not found: nothing here understands the text.
@@ -15,7 +17,9 @@ __all__ = ["Leakage"]
 NAME = "leakage"
 VERSION = "1"
 
-_WORD = re.compile(r"[^\W_]+")
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]{{1,40}}")  # a longer run is no word, and is read in pieces
+_MAX_WORD_CHARS = 40
 _PHRASE = 3
 MAX_PROTECTED_WORDS = 20_000
 _MAX_PLACES = 8  # of one phrase that are followed: instructions that repeat themselves are no way to make us slow
@@ -77,7 +81,7 @@ class LeakageCursor:
         found = list(self._canaries(text, origin))
         unread = end
         for match in _WORD.finditer(text, max(0, self._read - origin)):
-            if match.end() == len(text) and not final:
+            if match.end() == len(text) and match.end() - match.start() < _MAX_WORD_CHARS and not final:
                 unread = origin + match.start()  # it may go on
                 break
             found += self._take(match[0].lower(), origin + match.start(), origin + match.end())

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vallum.guards import Channel, Leakage, Mode, Segment, StreamInspector, build_runner
+from vallum.kernel.errors import Invalid
 
 SYSTEM = (
     "You are Ada, the travel assistant of Blue Harbour Tours. Never offer a discount above ten percent. Partners pay "
@@ -89,3 +90,26 @@ def test_short_instructions_are_no_net():
 def test_hostile_repetition_is_linear():
     guard = Leakage(["a a a a " * 5000])
     assert guard.find("a " * 20_000)
+
+
+def test_a_script_without_spaces_is_read_sign_by_sign():
+    secret = "你是蓝港旅行社的助手,绝不提供超过百分之十的折扣,合作伙伴按第七号表格付款。"
+    found = Leakage([secret]).find("我的说明是:绝不提供，超过百分之十的折扣。合作伙伴按第七号表格付款!")
+    assert any("words on end" in finding.explanation for finding in found)
+
+
+def test_a_long_run_of_letters_does_not_hold_a_stream():
+    runner = build_runner({}, max_chars=10**6).with_guard(Leakage([SYSTEM]), Mode.DETECT)
+    inspector = StreamInspector(runner)
+    out = ""
+    for _ in range(2000):
+        released = inspector.feed("abcdef0123456789" * 4)
+        assert not released.blocked
+        out += released.text
+    assert len(out) > 2000 * 64 - 200
+
+
+def test_a_mode_may_be_written_as_text_and_a_wrong_one_is_refused():
+    assert build_runner({"pii": "block"}, max_chars=100).modes["pii"] is Mode.BLOCK
+    with pytest.raises(Invalid, match="there are off, detect"):
+        build_runner({"pii": "stop"}, max_chars=100)

@@ -39,6 +39,9 @@ class View:
     start: int
     end: int
 
+    def __repr__(self) -> str:
+        return f"View({self.kind}, {len(self.text)} characters, {self.start}, {self.end})"
+
 
 def views(text: str) -> list[View]:
     """The other readings of `text`, in a fixed order, without `text` itself and without repetition."""
