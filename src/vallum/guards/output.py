@@ -75,7 +75,7 @@ def build_links_guard(allowed_hosts: Sequence[str] = ()) -> RuleGuard:
     )
 
 
-_MAX_ALT_CHARS = 300
+_MAX_ALT_CHARS = 160
 
 
 def _url_in(candidate: str) -> str:
