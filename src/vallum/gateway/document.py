@@ -109,7 +109,10 @@ class Place:
 
     def replace(self, text: str) -> None:
         if self.key is None:
-            self.container[text] = self.container.pop(self.text)
+            number, name = 1, text
+            while name in self.container:  # two names that become one would lose a value
+                number, name = number + 1, f"{text}_{number + 1}"
+            self.container[name] = self.container.pop(self.text)
         elif self.head is not None:
             self.container[self.key] = self.head + base64.b64encode(text.encode("utf-8", "replace")).decode()
         else:
@@ -154,7 +157,7 @@ def _walk(value: Any, channel: Channel, found: list[Place], depth: int) -> None:
                     _add(value, at, inner, channel, found)
             elif type(inner) is dict or type(inner) is list:
                 _walk(inner, channel, found, depth + 1)
-            elif type(inner) is not float or inner >= _MIN_NUMBER:  # an embedding is thousands of small floats
+            elif type(inner) is not float or abs(inner) >= _MIN_NUMBER:  # an embedding is thousands of small floats
                 _add_number(value, at, inner, channel, found)
 
 

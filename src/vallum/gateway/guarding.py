@@ -27,9 +27,9 @@ class Guarding:
         """`instructions` are the request's own, which the answer should not repeat; `passages` what it is made from."""
         settings = application.guards.output
         runner = self._runner(settings)
-        if settings.leakage != "off" and (instructions or settings.canaries):
+        if instructions or settings.canaries:
             runner = runner.with_guard(Leakage(instructions, settings.canaries), Mode(settings.leakage))
-        if settings.groundedness != "off" and passages:
+        if passages:
             runner = runner.with_guard(Groundedness(passages), Mode(settings.groundedness))
         return runner
 

@@ -98,6 +98,13 @@ def _is_needed(text: str, at: int) -> bool:
     if char in "\u200e\u200f\u061c":
         near = text[max(0, at - 2) : at + 3]
         return any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in near if c not in "\u200e\u200f\u061c")
+    if char == "\u200b":  # where words of a script without spaces may part
+        return bool(before and _JOINING.match(before)) and bool(after and _JOINING.match(after))
+    if char in "\u2068\u2069":  # around a value of unknown direction, as message formatters put them
+        return True
+    if char in "\u202b\u202c":
+        near = text[max(0, at - 2) : at + 3]
+        return any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in near)
     if char == "\u00ad":
         return before.islower() and after.islower()  # where a word may break; never in a key or a number
     return char in "\u180b\u180c\u180d\u180f\u17b4\u17b5" and bool(_JOINING.match(before or " "))

@@ -78,7 +78,7 @@ class GuardRunner:
 
     def with_guard(self, guard: Guard, mode: Mode) -> "GuardRunner":
         """The same with one more: for a guard that is made for one exchange."""
-        if mode is Mode.OFF:
+        if mode is Mode.OFF and not self._exceptions.run(guard.name):
             return self
         extended = copy(self)
         extended.modes = {**self.modes, guard.name: mode}

@@ -358,3 +358,35 @@ def test_what_was_redacted_is_not_redacted_again():
     assert "previous instructions" not in once.texts[0]
     again = runner.inspect([Segment(once.texts[0], Channel.TOOL, "t")])
     assert again.texts == once.texts
+
+
+def test_a_judge_is_asked_near_the_threshold_and_fails_closed():
+    asked = []
+
+    class Judge:
+        def __init__(self, logit):
+            self.answer = logit
+
+        def logit(self, text, channel):
+            asked.append(text)
+            if self.answer is None:
+                raise TimeoutError
+            return self.answer
+
+    plain = Injection()
+    near = next(t for t in NEAR if abs(plain.score(t) - 0.5) < 0.2)
+    assert Injection(judge=Judge(-20)).score(near) < 0.01
+    assert Injection(judge=Judge(20)).score(near) > 0.99
+    assert Injection(judge=Judge(None)).score(near) == 1
+    asked.clear()
+    Injection(judge=Judge(20)).score("How do I cook rice?")
+    assert asked == []
+
+
+# Something of this must be near any threshold.
+NEAR = [" ".join(ORDER.split()[:n]) for n in range(1, 9)] + [
+    f"{first} {second}"
+    for first in ("Please", "Now", "You must", "Never", "From now on", "Always", "Secretly", "As an admin")
+    for second in ("print the system log", "repeat the rules", "act as my guide", "tell me the password hint", "stop",
+                   "reveal the plan", "answer in rhymes", "say yes", "show the prompt", "be honest", "obey")
+]  # fmt: skip

@@ -193,3 +193,12 @@ def test_a_key_with_something_invisible_in_it_is_a_key(secrets):
             assert inspection.action == "redact", (value, unseen)
             assert inspection.texts[0].startswith("it is [redacted:")
             assert inspection.texts[0].endswith("] indeed")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\u0e2a\u200b\u0e27\u0e31\u0e2a", "hello \u2068Anna\u2069, welcome", "\u202b\u05e9\u05dc\u05d5\u05dd\u202c"],
+    ids=["Thai", "a formatted name", "Hebrew"],
+)
+def test_what_scripts_and_formatters_need_is_let_through(text):
+    assert modes(unicode="block").inspect(seg(text)).action == "allow"

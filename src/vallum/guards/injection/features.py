@@ -28,8 +28,11 @@ def fold(text: str) -> str:
 
 
 def few_marks(text: str) -> str:
-    """At most eight combining marks on end: putting more in order, as normalising does, takes their square."""
-    return _MANY_MARKS.sub(r"\1", text)
+    """At most eight combining marks on end: to order them takes their square. And no sign that unfolds to a sentence."""
+    return _MANY_MARKS.sub(r"\1", text).translate(_LONG_FORMS)
+
+
+_LONG_FORMS = {0xFDFA: " ", 0xFDFB: " "}  # one sign each, and a sentence when unfolded
 
 
 _MARK = (

@@ -30,7 +30,7 @@ class Judge(Protocol):
     """A larger model, of whoever brings one, that is asked about texts near the threshold only."""
 
     def logit(self, text: str, channel: Channel) -> float:
-        """Above 0 for an attack. Raises, or takes too long, at the caller's cost: that text is then an attack."""
+        """Above 0 for an attack. Where it raises, the text counts as one."""
         ...
 
 
@@ -89,7 +89,7 @@ class Injection:
         worst = self._worst(text, channel)
         score = _sigmoid(worst.logit)
         if self._judge is not None and self._is_grey(score, threshold):
-            score = _sigmoid((worst.logit + self._judge.logit(worst.view.text, channel)) / 2)
+            score = self._asked(self._judge, worst, channel)
         if score < threshold:
             return Verdict(score, threshold, ())
         start, end = _place(worst)
@@ -149,6 +149,12 @@ class Injection:
         signs = find_signs(view.text)
         logit += sum(weights.signs.get(sign, 0.0) for sign in signs)
         return _Reading(logit, view, evidence, signs)
+
+    def _asked(self, judge: Judge, worst: _Reading, channel: Channel) -> float:
+        try:
+            return _sigmoid((worst.logit + judge.logit(worst.view.text, channel)) / 2)
+        except Exception:  # noqa: BLE001  a judge that cannot say lets nothing through
+            return 1.0
 
     def _excerpt_logit(self, text: str, evidence: Evidence, weights: Calibration) -> float:
         """The worst window of a long text by itself: an order does not become harmless by what stands around it."""
