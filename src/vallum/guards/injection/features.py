@@ -28,7 +28,7 @@ def fold(text: str) -> str:
 
 
 def few_marks(text: str) -> str:
-    """At most eight combining marks on end: to order them takes their square. And no sign that unfolds to a sentence."""
+    """At most eight combining marks on end: ordering them takes their square. And no sign that is a sentence."""
     return _MANY_MARKS.sub(r"\1", text).translate(_LONG_FORMS)
 
 
