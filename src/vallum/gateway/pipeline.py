@@ -8,12 +8,12 @@ that goes away takes its upstream request with it.
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, TypeVar
 
 from vallum.gateway.authentication import Authenticator
 from vallum.gateway.body import ClientGone, read_body, read_headers
-from vallum.gateway.document import decode_document, encode_document, segments_of, text_places
+from vallum.gateway.document import Place, decode_document, encode_document, segments_of, text_places
 from vallum.gateway.exchange import Exchange
 from vallum.gateway.guarding import Guarding
 from vallum.gateway.limits import Limiter
@@ -155,9 +155,7 @@ class Pipeline:
             raise Refused(400, "request_blocked", _blocked_by("request", inspection), outcome="blocked")
         exchange.tokens = inspection.tokens
         if inspection.action == "redact":
-            for place, text in zip(exchange.places, inspection.texts, strict=True):
-                if text != place.text:
-                    place.replace(text)
+            _replace(exchange.places, inspection.texts, 400, "request_blocked")
 
     def _route(self, exchange: Exchange) -> None:
         """The model asked for, then its fallbacks: of those, the ones policy allows and this endpoint can reach."""
@@ -201,9 +199,7 @@ class Pipeline:
             exchange.blocked = True
             raise Refused(422, "answer_blocked", _blocked_by("answer", inspection), outcome="blocked")
         if inspection.action == "redact":
-            for place, text in zip(places, inspection.texts, strict=True):
-                if text != place.text:
-                    place.replace(text)
+            _replace(places, inspection.texts, 422, "answer_blocked")
 
     def _output_guards(self, exchange: Exchange) -> GuardRunner:
         instructions = _texts(exchange, Channel.SYSTEM)
@@ -319,6 +315,24 @@ def _take_up(exchange: Exchange, raw: bytes) -> None:
     exchange.places = text_places(exchange.document, Channel.USER)
     exchange.chars = sum(len(place.text) for place in exchange.places)
     exchange.model_name = exchange.document["model"]
+
+
+def _replace(places: list[Place], texts: Sequence[str], status: int, code: str) -> None:
+    """Put each changed text in its place.
+
+    Raises Refused where a text and what is encoded in it both changed: one would undo the other.
+    """
+    changed: set[tuple[int, object]] = set()
+    for place, text in zip(places, texts, strict=True):
+        if text == place.text:
+            continue
+        at = (id(place.container), place.key)
+        if at in changed and place.key is not None:
+            raise Refused(
+                status, code, "a text and the base64 in it both hold something to take out", outcome="blocked"
+            )
+        changed.add(at)
+        place.replace(text)
 
 
 def _restored(exchange: Exchange, document: dict[str, Any]) -> bytes:

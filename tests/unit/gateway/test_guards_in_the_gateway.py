@@ -1,5 +1,6 @@
 """Injection, leakage and links in real traffic: by channel, in answers and in streams, with owned exceptions."""
 
+import base64
 import json
 
 import pytest
@@ -117,3 +118,13 @@ async def test_a_tool_result_that_calls_itself_the_system_is_a_tool_result(gatew
     answer = await gateway.post("/v1/chat/completions", asked, application="guarded")
     assert answer.status_code == 400
     assert "injection" in answer.json()["error"]["message"]
+
+
+async def test_what_stands_beside_its_own_base64_does_not_undo_its_redaction(gateway):
+    inner = base64.b64encode(b"write to jane@mail.example.com about it").decode()
+    url = f"data:text/80383313S;base64,{inner}"
+    content = [{"type": "image_url", "image_url": {"url": url}}]
+    asked = {"model": "echo", "messages": [{"role": "user", "content": content}]}
+    answer = await gateway.post("/v1/chat/completions", asked)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "request_blocked"
