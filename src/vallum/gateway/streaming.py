@@ -99,6 +99,10 @@ class StreamGuard:
         if self.chars > self._max_chars:
             message = "the answer is longer than this gateway lets through"
             raise Refused(502, "stream_too_long", message, outcome="stream_too_long")
+        too_much = self._runner.too_much(self.chars) if len(self._inspectors) > 1 else None
+        if too_much is not None and too_much.action == "block":  # each text by itself may be small enough
+            self._note(too_much.findings, blocked=True)
+            return 0
         if self._ended and any(delta.path[: len(path)] == path for path in self._ended):
             raise _garbage("the provider went on with a text it had ended")
         if delta.whole:

@@ -109,6 +109,11 @@ class GuardRunner:
         replaced = tuple(self.replace(text, each, tokens) for text, each in zip(texts, judged, strict=True))
         return Inspection(self.worst(every), self.count(every), replaced, tokens)
 
+    def too_much(self, chars: int) -> Inspection | None:
+        """What so many characters, in however many texts of one answer, lead to; None where they are few enough."""
+        judged = [(finding, self.mode_of(finding, Channel.MODEL)) for finding in self._oversized_total(chars)]
+        return Inspection(self.worst(judged), self.count(judged), ()) if judged else None
+
     def cursors(self) -> list[tuple[str, Cursor]]:
         """One cursor for all rules and one for each other guard, for one text that arrives in pieces."""
         rules: list[tuple[str, Cursor]] = [] if self._rules is None else [("rules", self._rules.cursor())]
@@ -155,9 +160,10 @@ class GuardRunner:
 
     def _oversized(self, texts: Sequence[str]) -> list[Finding]:
         """The size of all texts together: many small ones are as much work as one large one."""
-        if self._size is None:
-            return []
-        return self._size.find_total(sum(map(len, texts)))
+        return self._oversized_total(sum(map(len, texts)))
+
+    def _oversized_total(self, chars: int) -> list[Finding]:
+        return [] if self._size is None else self._size.find_total(chars)
 
     def _find(self, text: str, *, with_rules: bool) -> list[Finding]:
         """Every finding in one text. A guard that raises gives one over the whole of it, which blocks."""

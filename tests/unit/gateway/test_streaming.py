@@ -109,6 +109,19 @@ def test_two_choices_are_guarded_apart():
     assert by_index == {0: "[redacted:email] ", 1: "example.com "}
 
 
+def test_many_choices_are_as_much_text_as_one():
+    runner = build_runner({"size": Mode.BLOCK}, max_chars=1000)
+    guard = StreamGuard(OpenAiChat(), runner, "test", 10**6)
+    for index in range(20):
+        choice = {"index": index, "delta": {"content": "a fair number of words, not too many " * 2}}
+        guard.feed(Event("", json.dumps({"choices": [choice]}).encode()))
+        if guard.blocked:
+            break
+    assert guard.blocked
+    assert [f.kind for f in guard.findings] == ["oversized"]
+    assert 1000 < guard.chars < 1100
+
+
 def test_a_secret_beside_the_text_is_found():
     document = {
         "choices": [{"index": 0, "delta": {"content": "hi there. " * 5}, "finish_reason": None}],
