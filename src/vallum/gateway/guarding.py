@@ -27,10 +27,11 @@ class Guarding:
         """`instructions` are the request's own, which the answer should not repeat; `passages` what it is made from."""
         settings = application.guards.output
         runner = self._runner(settings)
-        if instructions or settings.canaries:
-            runner = runner.with_guard(Leakage(instructions, settings.canaries), Mode(settings.leakage))
-        if passages:
-            runner = runner.with_guard(Groundedness(passages), Mode(settings.groundedness))
+        leakage, groundedness = Mode(settings.leakage), Mode(settings.groundedness)
+        if (instructions or settings.canaries) and runner.runs(Leakage.name, leakage):
+            runner = runner.with_guard(Leakage(instructions, settings.canaries), leakage)
+        if passages and runner.runs(Groundedness.name, groundedness):
+            runner = runner.with_guard(Groundedness(passages), groundedness)
         return runner
 
     def _runner(self, settings: InputGuards | OutputGuards) -> GuardRunner:

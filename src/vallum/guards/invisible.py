@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 
+from vallum.guards.plain import UNSEEN
 from vallum.guards.port import Finding
 
 __all__ = ["InvisibleText"]
@@ -17,13 +18,6 @@ __all__ = ["InvisibleText"]
 NAME = "unicode"
 VERSION = "1"
 
-_INVISIBLE = re.compile(
-    "["
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
-    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
-    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-    "]"
-)
 _TAG_FLAG = re.compile("\U0001f3f4[\U000e0061-\U000e007a\U000e0030-\U000e0039]{2,6}\U000e007f")
 # Scripts whose letters join or stack: a zero-width (non-)joiner changes how they are read.
 _JOINING = re.compile("[\u0600-\u08ff\u0900-\u0dff\u0e00-\u0fff\u1000-\u109f\u1780-\u18af\ufb50-\ufdff\ufe70-\ufefe]")
@@ -43,7 +37,7 @@ class InvisibleText:
         flagged = {at for m in _TAG_FLAG.finditer(text) for at in range(m.start() + 1, m.end())}
         found: list[Finding] = []
         start = end = -1
-        for match in _INVISIBLE.finditer(text):
+        for match in UNSEEN.finditer(text):
             at = match.start()
             if at in flagged or _is_needed(text, at):
                 continue
@@ -94,7 +88,7 @@ def _is_needed(text: str, at: int) -> bool:
     if "\ufe00" <= char <= "\ufe0f":
         if before.isascii():  # a keycap: the digit, this sign, and the box around both
             return bool(before) and before in "0123456789#*" and after == "\u20e3"
-        return not _INVISIBLE.match(before)
+        return not UNSEEN.match(before)
     if char in "\u200e\u200f\u061c":
         near = text[max(0, at - 2) : at + 3]
         return any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in near if c not in "\u200e\u200f\u061c")

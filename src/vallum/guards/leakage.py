@@ -1,15 +1,15 @@
 """An application's own instructions on their way out: word for word, nearly so, or by a marker put into them.
 
-Signs of scripts that are written without spaces count as words.
-
-Words count and punctuation does not. A run of a dozen words that stand together in the instructions is found and, in
-a stream, held from its third word on; an answer that has used half of the instructions' three-word phrases is found at
-that place. A translation, or a retelling in other words, is not found: nothing here understands the text.
+Words count, signs of scripts without spaces among them, and punctuation does not. A run of a dozen words that stand
+together in the instructions is found and, in a stream, held from its third word on; an answer that has used half of the
+instructions' three-word phrases is found at that place. A translation, or a retelling in other words, is not found:
+nothing here understands the text.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 
+from vallum.guards.plain import UNSPACED
 from vallum.guards.port import Finding
 
 __all__ = ["Leakage"]
@@ -17,9 +17,8 @@ __all__ = ["Leakage"]
 NAME = "leakage"
 VERSION = "1"
 
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]{{1,40}}")  # a longer run is no word, and is read in pieces
-_MAX_WORD_CHARS = 40
+_MAX_WORD_CHARS = 40  # a longer run is no word, and is read in pieces
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]{{1,{_MAX_WORD_CHARS}}}")
 _PHRASE = 3
 MAX_PROTECTED_WORDS = 20_000
 _MAX_PLACES = 8  # of one phrase that are followed: instructions that repeat themselves are no way to make us slow

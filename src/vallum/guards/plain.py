@@ -8,7 +8,18 @@ import re
 import unicodedata
 from functools import cache
 
-__all__ = ["plain", "without_unseen"]
+__all__ = ["UNSEEN", "UNSPACED", "plain", "without_unseen"]
+
+# What nobody sees: joiners, marks of direction, variation selectors, fillers, tag characters.
+UNSEEN = re.compile(
+    "["
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    "]"
+)
+# Scripts written without spaces between words, as the inside of a bracket expression.
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 
 _LAST = 0x1FFFF  # the styled letters and digits stand in the planes up to here
 
@@ -39,18 +50,12 @@ def _look_alikes() -> dict[int, str]:
     return found
 
 
-_UNSEEN = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
-    "\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
-)
-
-
 def without_unseen(text: str) -> tuple[str, list[int]] | None:
     """The text as it looks, and where each of its characters stands in the text as it is; None where both are one.
 
     A key with an invisible character in it is a key to whoever copies it.
     """
-    if text.isascii() or _UNSEEN.search(text) is None:
+    if text.isascii() or UNSEEN.search(text) is None:
         return None
-    places = [at for at, char in enumerate(text) if not _UNSEEN.match(char)]
+    places = [at for at, char in enumerate(text) if not UNSEEN.match(char)]
     return "".join([text[at] for at in places]), places

@@ -64,10 +64,8 @@ class GuardRunner:
         exceptions: Sequence[Exempt] = (),
     ) -> None:
         self._exceptions = Exceptions(exceptions)
-        running = [(guard, mode) for guard, mode in guards if mode is not Mode.OFF or self._exceptions.run(guard.name)]
-        readers = [
-            (guard, mode) for guard, mode in segment_guards if mode is not Mode.OFF or self._exceptions.run(guard.name)
-        ]
+        running = [(guard, mode) for guard, mode in guards if self.runs(guard.name, mode)]
+        readers = [(guard, mode) for guard, mode in segment_guards if self.runs(guard.name, mode)]
         self.modes: Mapping[str, Mode] = {g.name: mode for g, mode in running} | {g.name: mode for g, mode in readers}
         owned = tuple(rule for guard, _ in running if isinstance(guard, RuleGuard) for rule in guard.owned)
         self._rules = RuleSet(owned) if owned else None
@@ -76,9 +74,13 @@ class GuardRunner:
         self._others = tuple(guard for guard in others if guard is not self._size)
         self._readers = tuple(guard for guard, _ in readers)
 
+    def runs(self, name: str, mode: Mode) -> bool:
+        """Whether a guard of that mode runs here: one that is off does, where an exception turns a part of it on."""
+        return mode is not Mode.OFF or self._exceptions.run(name)
+
     def with_guard(self, guard: Guard, mode: Mode) -> "GuardRunner":
         """The same with one more: for a guard that is made for one exchange."""
-        if mode is Mode.OFF and not self._exceptions.run(guard.name):
+        if not self.runs(guard.name, mode):
             return self
         extended = copy(self)
         extended.modes = {**self.modes, guard.name: mode}

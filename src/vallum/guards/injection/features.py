@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Sequence
 from zlib import crc32
 
+from vallum.guards.plain import UNSPACED
+
 __all__ = ["BITS", "MASK", "SKIP", "TOKEN", "features_of", "few_marks", "fold", "shorten", "tokenize", "unit_features"]
 
 BITS = 18
@@ -17,8 +19,7 @@ MASK = (1 << BITS) - 1
 
 MAX_TOKEN_CHARS = 32  # longer ones are no words; their beginning stands for them
 _PIECE_CHARS = 4
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
-TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W\d_{_UNSPACED}]+|\d+|[^\w\s]{{1,4}}|_+")
+TOKEN = re.compile(rf"[{UNSPACED}]|[^\W\d_{UNSPACED}]+|\d+|[^\w\s]{{1,4}}|_+")
 SKIP = 0x5BD1E995  # tells a pair with one token between from a pair without
 
 

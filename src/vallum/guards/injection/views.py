@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import re2
 
 from vallum.guards.injection.features import few_marks
+from vallum.guards.plain import UNSEEN
 
 __all__ = ["MAX_DEPTH", "MAX_VIEWS", "View", "views"]
 
@@ -131,10 +132,6 @@ def _traces() -> Any:
 
 # readings of the whole text
 
-_UNSEEN = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
-    "\ufeff\uffa0\ufff9-\ufffb\U000e0100-\U000e01ef]"
-)
 _TAGS = re.compile("[\U000e0020-\U000e007e]+")
 _MARKS = re.compile("[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
 
@@ -142,7 +139,7 @@ _MARKS = re.compile("[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0
 def _plain_letters(text: str) -> str:
     """Without what is not seen, and with the letters that others only look like."""
     text = _TAGS.sub(lambda m: " " + "".join(chr(ord(c) - 0xE0000) for c in m[0]) + " ", text)
-    text = few_marks(_UNSEEN.sub("", text))
+    text = few_marks(UNSEEN.sub("", text))
     if text.isascii():
         return text
     text = unicodedata.normalize("NFKC", text)

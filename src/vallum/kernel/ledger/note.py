@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import ClassVar, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -74,28 +75,12 @@ def _key_id(name: str, algorithm: bytes, public: bytes) -> bytes:
     return sha256(name.encode() + b"\n" + algorithm + public).digest()[:4]
 
 
-def _parse_key(text: str, algorithm: bytes) -> tuple[str, Ed25519PublicKey]:
-    """Raises NoteMalformed unless `text` is a key of `algorithm` whose id belongs to its name and bytes."""
-    parts = text.strip().split("+", 2)
-    if len(parts) != 3:
-        raise NoteMalformed("a verifier key reads name+keyid+key")
-    raw = _decode_base64(parts[2], "the verifier key")
-    if raw[:1] != algorithm or len(raw) != 33:
-        kind = "an Ed25519 key" if algorithm == _ED25519 else "a witness's cosignature key"
-        raise NoteMalformed(f"the verifier key is not {kind}")
-    if _key_id(parts[0], algorithm, raw[1:]).hex() != parts[1]:
-        raise NoteMalformed("the verifier key's id does not belong to its name and key")
-    return parts[0], Ed25519PublicKey.from_public_bytes(raw[1:])
-
-
-def _render_key(name: str, algorithm: bytes, public: Ed25519PublicKey) -> str:
-    raw = public.public_bytes_raw()
-    return f"{name}+{_key_id(name, algorithm, raw).hex()}+{base64.b64encode(algorithm + raw).decode()}"
-
-
 @dataclass(frozen=True, slots=True)
-class NoteVerifier:
-    """A trusted public key and the name it signs under."""
+class _PublicKey:
+    """A public key, the name it signs under, and what its signatures are over, by the format's algorithm byte."""
+
+    algorithm: ClassVar[bytes]
+    called: ClassVar[str]
 
     name: str
     public: Ed25519PublicKey
@@ -105,39 +90,42 @@ class NoteVerifier:
 
     @property
     def key_id(self) -> bytes:
-        return _key_id(self.name, _ED25519, self.public.public_bytes_raw())
+        return _key_id(self.name, self.algorithm, self.public.public_bytes_raw())
 
     def render(self) -> str:
         """The verifier key's text form: `name+keyid+base64(algorithm || key)`."""
-        return _render_key(self.name, _ED25519, self.public)
+        encoded = base64.b64encode(self.algorithm + self.public.public_bytes_raw()).decode()
+        return f"{self.name}+{self.key_id.hex()}+{encoded}"
 
     @classmethod
-    def parse(cls, text: str) -> "NoteVerifier":
-        """Raises NoteMalformed unless the key id belongs to the name and key."""
-        return cls(*_parse_key(text, _ED25519))
+    def parse(cls, text: str) -> Self:
+        """Raises NoteMalformed unless it is a key of this algorithm whose id belongs to its name and bytes."""
+        parts = text.strip().split("+", 2)
+        if len(parts) != 3:
+            raise NoteMalformed("a verifier key reads name+keyid+key")
+        raw = _decode_base64(parts[2], "the verifier key")
+        if raw[:1] != cls.algorithm or len(raw) != 33:
+            raise NoteMalformed(f"the verifier key is not {cls.called}")
+        verifier = cls(parts[0], Ed25519PublicKey.from_public_bytes(raw[1:]))
+        if verifier.key_id.hex() != parts[1]:
+            raise NoteMalformed("the verifier key's id does not belong to its name and key")
+        return verifier
 
 
 @dataclass(frozen=True, slots=True)
-class CosignatureVerifier:
-    """A witness's public key. What it signs is a time and the whole text, so a cosignature says when it was seen."""
+class NoteVerifier(_PublicKey):
+    """Who a note is trusted from: what it signs is the text."""
 
-    name: str
-    public: Ed25519PublicKey
+    algorithm = _ED25519
+    called = "an Ed25519 key"
 
-    def __post_init__(self) -> None:
-        _check_name(self.name)
 
-    @property
-    def key_id(self) -> bytes:
-        return _key_id(self.name, _COSIGNATURE, self.public.public_bytes_raw())
+@dataclass(frozen=True, slots=True)
+class CosignatureVerifier(_PublicKey):
+    """A witness. What it signs is a time and the whole text, so a cosignature says when it was seen."""
 
-    def render(self) -> str:
-        return _render_key(self.name, _COSIGNATURE, self.public)
-
-    @classmethod
-    def parse(cls, text: str) -> "CosignatureVerifier":
-        """Raises NoteMalformed unless the key id belongs to the name and key."""
-        return cls(*_parse_key(text, _COSIGNATURE))
+    algorithm = _COSIGNATURE
+    called = "a witness's cosignature key"
 
 
 @dataclass(frozen=True, slots=True)
