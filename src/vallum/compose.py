@@ -60,7 +60,7 @@ SYSTEM_SUBJECT = Subject(SubjectKind.SYSTEM, "vallum", TenantId(DEFAULT_TENANT),
 """Whoever holds the data folder's root key: local administration, and Vallum's own schedules."""
 
 _HOURLY = "17 * * * *"
-_KINDS_WITHOUT_ATTRIBUTES = ("System", "Ledger", "Entry", "Keyset", "Secret", "PolicySet", "Session")
+_KINDS_WITHOUT_ATTRIBUTES = ("System", "Ledger", "Entry", "Keyset", "Secret", "PolicySet", "Session", "Guard")
 
 
 @dataclass(frozen=True, slots=True)

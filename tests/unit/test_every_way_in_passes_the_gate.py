@@ -33,7 +33,8 @@ def test_every_route_names_an_asset_of_the_schema():
     for route in ROUTES:
         path = {part.strip("{.}"): "x" for part in route.path.split("/") if part.startswith("{")}
         assert f"entity {route.asset(path, None).kind}" in shipped_schema() or route.asset(path, None).kind in (
-            "Provider", "ApiKey", "Session", "PolicySet", "Ledger", "Entry", "Keyset", "Secret", "Person", "Service"
+            "Provider", "ApiKey", "Session", "PolicySet", "Ledger", "Entry", "Keyset", "Secret", "Guard",
+            "Person", "Service",
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
-from vallum.api.routing import Route
+from vallum.api.routing import Route, Sealed
 from vallum.inventory import Inventory
 from vallum.kernel.clock import Clock
 from vallum.kernel.errors import Unauthenticated, VallumError
@@ -100,7 +100,9 @@ class ControlPlane:
         if route.access == "change":
             if route.prepare is not None and self._gate.decide(subject, route.action, asset).effect == "allow":
                 call = replace(call, prepared=route.prepare(self.services, call))
-            with self._gate.change(subject, route.action, asset, context) as change:
+            sealed = call.prepared if isinstance(call.prepared, Sealed) else Sealed({}, 0)
+            kept = sealed.retention_seconds if sealed.contents else None
+            with self._gate.change(subject, route.action, asset, context, sealed.contents, kept) as change:
                 value = route.perform(self.services, call, change)
             return Performed(value, change.receipt.entry_id)
         entry_id = self._admit_read(route, subject, asset, context)

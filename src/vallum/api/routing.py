@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from vallum.kernel.actions import Action
 from vallum.kernel.values import AssetRef
 
-__all__ = ["Download", "MethodNotAllowed", "Route", "match_route"]
+__all__ = ["Download", "MethodNotAllowed", "Route", "Sealed", "match_route"]
 
 PREFIX = "/api/v1"
 
@@ -22,13 +22,22 @@ class Download:
     chunks: Iterator[bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Contents to keep with a change's entry, and for how long."""
+
+    contents: Mapping[str, bytes]
+    retention_seconds: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """One thing the control plane does.
 
     `access` is `read` or `change`, both asked of the gate, or `open`: the request itself carries what proves its
     sender (a password, an enrolment link, a client secret), and what came of it is recorded. `prepare` does what
-    takes time or must not hold the database, once the gate allows it and before `perform`'s transaction.
+    takes time or must not hold the database, once the gate allows it and before `perform`'s transaction; where it
+    returns `Sealed`, that is kept with the change's entry.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vallum.api.resources import configuration, identity, keys, ledger, policy, status
+from vallum.api.resources import configuration, guards, identity, keys, ledger, policy, status
 from vallum.api.routing import Route
 
 __all__ = ["ROUTES"]
@@ -12,6 +12,7 @@ ROUTES: Sequence[Route] = (
     *identity.ROUTES,
     *configuration.ROUTES,
     *ledger.ROUTES,
+    *guards.ROUTES,
     *keys.ROUTES,
     *policy.ROUTES,
 )

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from vallum.cli.options import AsJson, Config, Data, Url
-from vallum.cli.output import print_record, print_table, printable
+from vallum.cli.output import print_json, print_record, print_table, printable, say
+from vallum.cli.output import report as report_
 from vallum.cli.registry import command, group
 from vallum.cli.transport import opened
 from vallum.kernel.errors import Invalid
@@ -21,7 +22,10 @@ app = group("Detect prompt injection, personal data, secrets and unsafe output i
 
 MAX_LINE_BYTES = 64 << 20
 _PURE = "reads texts, not Vallum's data"
-GuardName = Annotated[str, typer.Option("--guard", "-g", help="injection, pii, secrets, output, unicode or refusal.")]
+_GUARDS = (
+    "injection, pii, secrets, unicode, output (all that reads answers), links, markup, code, repetition or refusal."
+)
+GuardName = Annotated[str, typer.Option("--guard", "-g", help=_GUARDS)]
 Files = Annotated[list[Path] | None, typer.Argument(help="Files to read; standard input without any.")]
 
 
@@ -42,8 +46,7 @@ def scan(
     from vallum.guards.scan import scanner
     from vallum.guards.segment import Channel
 
-    if channel not in list(Channel):
-        raise Invalid(f"--channel: there is no channel {channel}; there are {', '.join(Channel)}")
+    _one_of("--channel", channel, tuple(Channel))
     judge = scanner(guard)
     if jsonl:
         wrong = 0
@@ -140,7 +143,70 @@ def report(
         print(f"look at some: {'  '.join(result['entries'][:_SHOWN])}")
 
 
+Text = Annotated[
+    Path | None, typer.Option("--text", help="A file with the text that was judged; - for standard input.")
+]
+
+
+@command(
+    app, "review", performs=("review_finding",),
+    example="vallum guard review ent_01J… --guard injection --verdict wrong --data vallum-data",
+)  # fmt: skip
+def review(
+    entry: Annotated[str, typer.Argument(help="The entry's id, as the answer's x-vallum-entry header gives it.")],
+    verdict: Annotated[str, typer.Option("--verdict", help="right, wrong (it was harmless) or missed.")],
+    guard: GuardName = "injection",
+    text: Text = None,
+    channel: Annotated[str, typer.Option("--channel", help="Of --text: user, retrieved, tool or model.")] = "user",
+    keep_days: Annotated[int, typer.Option("--keep-days", min=1, max=3650, help="How long to keep the case.")] = 365,
+    data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Say whether a guard judged a request rightly. The text is kept, sealed, as a case to measure guards on.
+
+    Without --text it is taken from the content that the application keeps (`keep_content_days`).
+    """
+    from vallum.guards.segment import Channel
+
+    _one_of("--verdict", verdict, _VERDICTS)
+    _one_of("--channel", channel, tuple(Channel))
+    body: dict[str, Any] = {"guard": guard, "verdict": verdict, "channel": channel, "keep_days": keep_days}
+    if text is not None:
+        body["text"] = _one_text(text)
+    with opened(data, url, config) as transport:
+        done = transport.perform("review_finding", path={"id": entry}, body=body)
+    report_(as_json, done, f"{done['review']}: the guard {guard} was {verdict} on {entry}")
+
+
+@command(
+    app, "cases", performs=("export_cases",),
+    example="vallum guard cases --guard injection > cases.jsonl && vallum guard eval cases.jsonl",
+)  # fmt: skip
+def cases(
+    guard: GuardName = "injection",
+    data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Write the reviewed cases of a guard as JSON lines for `vallum guard eval`; asks for a fresh second factor.
+
+    Of several reviews of one text the newest counts.
+    """
+    known: dict[tuple[str, str], dict[str, Any]] = {}
+    page: dict[str, Any] = {"next": None}
+    with opened(data, url, config) as transport:
+        while True:
+            query = {} if page["next"] is None else {"before": page["next"]}
+            page = transport.perform("export_cases", path={"guard": guard}, body=query)
+            for case in page["cases"]:
+                if known.setdefault((case["channel"], case["text"]), case) is case and not as_json:
+                    print(json.dumps(case))
+            if page["next"] is None:
+                break
+    if as_json:
+        print_json(list(known.values()))
+    say(f"{len(known)} cases of the guard {guard}")
+
+
 _SHOWN = 5
+_VERDICTS = ("right", "wrong", "missed")
 _PAGE = 1000
 
 
@@ -245,6 +311,21 @@ def _texts(files: list[Path] | None) -> Iterator[tuple[str, str]]:
     for file in _opened(files):
         with file:
             yield getattr(file, "name", "-"), file.read().decode("utf-8", "replace")
+
+
+def _one_of(option: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        raise Invalid(f"{option}: write one of {', '.join(known)}, not {given}")
+
+
+def _one_text(file: Path) -> str:
+    try:
+        raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        return raw.decode()
+    except OSError as e:
+        raise Invalid(f"{file} cannot be read: {e.strerror}") from e
+    except UnicodeDecodeError as e:
+        raise Invalid(f"{file} is not UTF-8 text") from e
 
 
 def _opened(files: list[Path] | None) -> Iterator[Any]:

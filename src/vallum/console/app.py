@@ -86,6 +86,7 @@ class ConsoleApp:
             Route("/console/traffic", page(self._traffic)),
             Route("/console/traffic/rows", page(self._rows)),
             Route("/console/entries/{id}", page(self._entry)),
+            Route("/console/entries/{id}/reviews", page(self._review), methods=["POST"]),
             Route("/console/entries/{id}/proof", page(self._proof)),
             Route("/console/applications", page(self._applications)),
             Route("/console/keys", page(self._keys)),
@@ -189,7 +190,22 @@ class ConsoleApp:
     async def _entry(self, request: Request, visitor: Visitor) -> Response:
         path = {"id": request.path_params["id"]}
         entry = await self._perform("read_entry", visitor, path=path)
-        return self._render("entry.html", visitor, entry=entry)
+        return self._render("entry.html", visitor, entry=entry, guards=_guards_of(entry))
+
+    async def _review(self, request: Request, visitor: Visitor) -> Response:
+        form = await read_form(request, visitor)
+        path = {"id": request.path_params["id"]}
+        body = {name: form.get(name, "") for name in ("guard", "verdict", "channel")}
+        if text := form.get("text", ""):
+            body["text"] = text
+        try:
+            done = await self._perform("review_finding", visitor, path=path, body=body)
+            shown: dict[str, Any] = {"notice": f"Recorded in {done.review}: {done.guard} was {done.verdict}."}
+            status = 200
+        except VallumError as e:
+            shown, status = {"notice": str(e), "failed": True}, problem_of(e).status
+        entry = await self._perform("read_entry", visitor, path=path)
+        return self._render("entry.html", visitor, status=status, entry=entry, guards=_guards_of(entry), **shown)
 
     async def _proof(self, request: Request, visitor: Visitor) -> Response:
         try:
@@ -282,6 +298,13 @@ def _qr(uri: str) -> str:
         out, kind="svg", xmldecl=False, svgns=False, scale=4, border=2, light="#fff", title="TOTP"
     )
     return out.getvalue().decode()
+
+
+def _guards_of(entry: Any) -> list[str]:
+    """Which guards somebody may review there: those that found something first, then the one that misses most."""
+    if entry.kind != "inference":
+        return []
+    return [*dict.fromkeys(finding.guard for finding in entry.findings), "injection"]
 
 
 def _modes(settings: Any) -> str:

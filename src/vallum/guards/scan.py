@@ -85,6 +85,10 @@ SCANNERS: Mapping[str, Callable[[], Scanner]] = {
     "pii": lambda: _by_rules(build_pii_guard().find),
     "secrets": lambda: _by_rules(build_secrets_guard().find),
     "output": _output,
+    "links": lambda: _by_rules(build_links_guard().find),
+    "markup": lambda: _by_rules(build_markup_guard().find),
+    "code": lambda: _by_rules(build_code_guard().find),
+    "repetition": lambda: _by_rules(Repetition().find),
     "unicode": lambda: _by_rules(InvisibleText().find),
     "refusal": lambda: _by_rules(build_refusal_guard().find),
 }

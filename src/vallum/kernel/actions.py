@@ -40,6 +40,9 @@ class Action(StrEnum):
     CONTENT_EXPIRE = "ledger:content:expire"
     LEDGER_EXPORT = "ledger:export:create"
 
+    FINDING_REVIEW = "guards:finding:review"
+    CASE_READ = "guards:case:read"
+
     KEYSET_READ = "keys:keyset:read"
     KEYSET_ROTATE = "keys:keyset:rotate"
     KEYSET_DESTROY = "keys:keyset:destroy"

@@ -7,7 +7,7 @@ state, whose transaction holds its entry too. A decision that cannot be made is 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sqlalchemy import Connection
@@ -87,9 +87,17 @@ class Gate:
 
     @contextmanager
     def change(
-        self, subject: Subject, action: str, asset: AssetRef, context: Mapping[str, str | int]
+        self,
+        subject: Subject,
+        action: str,
+        asset: AssetRef,
+        context: Mapping[str, str | int],
+        contents: Mapping[str, bytes] | None = None,
+        retention_seconds: int | None = None,
     ) -> Iterator[Change]:
         """Admit a change; the block's writes and the entry commit together or not at all.
+
+        `contents` are sealed beside the entry, and go after `retention_seconds`.
 
         Raises AccessDenied, recorded, before the block runs. When the block raises, nothing of it is left and an
         entry of its own says that the attempt failed.
@@ -99,10 +107,10 @@ class Gate:
             draft = _draft("change", subject, action, asset, decision, "denied", context)
             _refuse(Admission(decision, self._writer.record_sync(draft)))
         try:
+            draft = _draft("change", subject, action, asset, decision, "ok", context)
+            draft = replace(draft, contents=contents or {}, retention_seconds=retention_seconds)
             with self._records.write() as conn:
-                (receipt,) = self._ledger.append(
-                    conn, [_draft("change", subject, action, asset, decision, "ok", context)]
-                )
+                (receipt,) = self._ledger.append(conn, [draft])
                 yield Change(conn, receipt)
         except Exception as e:
             failed = {**context, "error": getattr(e, "code", "internal")}

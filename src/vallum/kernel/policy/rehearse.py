@@ -22,6 +22,7 @@ _PERSON_ASSETS: Mapping[str, tuple[str, ...]] = {
     "identity": ("System",),
     "policy": ("System",),
     "ledger": ("Ledger",),
+    "guards": ("Guard",),
     "keys": ("System",),
     "vault": ("System",),
     "system": ("System",),

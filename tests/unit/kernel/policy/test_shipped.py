@@ -46,6 +46,8 @@ ledger:entry:read                   A          A          A            -        
 ledger:content:read                 -          F          -            -          -        -      -      -
 ledger:content:expire               -          -          -            -          -        -      -      A
 ledger:export:create                A          A          -            -          -        A      -      A
+guards:finding:review               -          A          -            -          -        -      -      A
+guards:case:read                    -          F          -            -          -        -      -      -
 keys:keyset:read                    A          A          -            -          -        A      -      A
 keys:keyset:rotate                  A          A          -            -          -        -      -      A
 keys:keyset:destroy                 F          -          -            -          -        -      -      A
@@ -64,7 +66,8 @@ def table() -> dict[str, dict[str, str]]:
 
 
 def asset_for(action: str) -> AssetRef:
-    return AssetRef("Ledger" if action.startswith("ledger:") else "System", "vallum")
+    kind = {"ledger": "Ledger", "guards": "Guard"}.get(action.split(":")[0], "System")
+    return AssetRef(kind, "vallum")
 
 
 def subject_for(role: str, kind: SubjectKind = SubjectKind.PERSON, tenant: str = "default") -> Subject:
