@@ -1,15 +1,29 @@
 """Each application's guards, built once for each set of settings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
-from vallum.guards import Channel, Exempt, Groundedness, GuardRunner, Leakage, Mode, build_runner
+from vallum.guards import (
+    Channel,
+    DenyList,
+    Exempt,
+    Groundedness,
+    GuardRunner,
+    Leakage,
+    Mode,
+    Structure,
+    Topic,
+    TopicGuard,
+    build_runner,
+    kinds_of,
+)
 from vallum.inventory import Application, GuardSettings, InputGuards, OutputGuards
 from vallum.kernel.errors import Invalid, Unavailable
 
-__all__ = ["Guarding"]
+__all__ = ["Guarding", "problems"]
 
-_GUARDS = ("secrets", "pii", "unicode", "size", "deny")
+_GUARDS = ("secrets", "pii", "unicode", "size", "deny", "topics")
 _OUTPUT_GUARDS = ("links", "markup", "code", "refusal", "repetition")
 _MAX_BUILT = 256  # one holds some megabytes of automata; applications that agree share one
 
@@ -34,6 +48,20 @@ class Guarding:
             runner = runner.with_guard(Groundedness(passages), groundedness)
         return runner
 
+    def structure(self, application: Application, schema: Mapping[str, Any] | None) -> Structure | None:
+        """Raises Invalid for a schema that cannot be checked, Unavailable without the library for it."""
+        settings = application.guards.output
+        runs = schema is not None and self._runner(settings).runs(Structure.name, Mode(settings.structure))
+        if schema is None or not runs:
+            return None
+        try:
+            return Structure(schema)
+        except ImportError as e:
+            raise Unavailable("the guard structure needs the extra: pip install 'vallum[structure]'") from e
+
+    def with_structure(self, application: Application, runner: GuardRunner, structure: Structure) -> GuardRunner:
+        return runner.with_guard(structure, Mode(application.guards.output.structure))
+
     def _runner(self, settings: InputGuards | OutputGuards) -> GuardRunner:
         runner = self._built.get(settings)
         if runner is None:
@@ -51,6 +79,8 @@ def _build(settings: InputGuards | OutputGuards) -> GuardRunner:
     common: dict[str, Any] = {
         "deny_phrases": settings.deny_phrases, "max_chars": settings.max_chars, "exceptions": _exceptions(settings),
         "plugins": [(plugin.guard, Mode(plugin.mode)) for plugin in settings.plugins],
+        "topics": [Topic(topic.name, topic.words, topic.least) for topic in settings.topic_lists],
+        "budget_seconds": settings.budget_milliseconds / 1000,
     }  # fmt: skip
     if isinstance(settings, OutputGuards):
         modes = _modes(settings, (*_GUARDS, *_OUTPUT_GUARDS))
@@ -70,3 +100,19 @@ def _modes(settings: GuardSettings, names: tuple[str, ...]) -> dict[str, Mode]:
 
 def _exceptions(settings: GuardSettings) -> list[Exempt]:
     return [Exempt(e.guard, Mode(e.mode), e.kind, e.channel, e.expires) for e in settings.exceptions]
+
+
+def problems(application: Application) -> Iterator[str]:
+    """What in an application's guards could not be built, or would never match: said when it is planned."""
+    for place, settings in (("guards.input", application.guards.input), ("guards.output", application.guards.output)):
+        for number, exception in enumerate(settings.exceptions, start=1):
+            kinds = kinds_of(exception.guard)
+            if exception.kind != "*" and kinds is not None and exception.kind not in kinds:
+                near = get_close_matches(exception.kind, kinds, 1)
+                meant = f"; did you mean {near[0]}?" if near else ""
+                yield f"{place}.exceptions, number {number}: {exception.guard} has no kind {exception.kind}{meant}"
+        try:
+            DenyList(settings.deny_phrases)
+            TopicGuard([Topic(topic.name, topic.words, topic.least) for topic in settings.topic_lists])
+        except Invalid as e:
+            yield f"{place}: {e}"

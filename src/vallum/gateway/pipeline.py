@@ -24,7 +24,7 @@ from vallum.gateway.release import Reply
 from vallum.gateway.sse import Event, EventReader, render_event
 from vallum.gateway.streaming import StreamGuard
 from vallum.gateway.telemetry import Telemetry
-from vallum.guards import Channel, GuardRunner, Inspection, Segment
+from vallum.guards import Channel, GuardRunner, Inspection, Segment, Structure
 from vallum.inventory import Inventory
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import VallumError
@@ -156,6 +156,8 @@ class Pipeline:
         exchange.tokens = inspection.tokens
         if inspection.action == "redact":
             _replace(exchange.places, inspection.texts, 400, "request_blocked")
+        schema = exchange.protocol.schema(exchange.document)
+        exchange.structure = self._guarding.structure(_known(exchange.application), schema)
 
     def _route(self, exchange: Exchange) -> None:
         """The model asked for, then its fallbacks: of those, the ones policy allows and this endpoint can reach."""
@@ -200,6 +202,19 @@ class Pipeline:
             raise Refused(422, "answer_blocked", _blocked_by("answer", inspection), outcome="blocked")
         if inspection.action == "redact":
             _replace(places, inspection.texts, 422, "answer_blocked")
+        if exchange.structure is not None:
+            self._check_structure(exchange, exchange.structure, document)
+
+    def _check_structure(self, exchange: Exchange, structure: Structure, document: dict[str, Any]) -> None:
+        """As it leaves: what was taken out must not have broken it either."""
+        source = _known(exchange.answered_by).provider_name
+        answers = [Segment(text, Channel.MODEL, source) for text in exchange.protocol.answers(document)]
+        runner = self._guarding.with_structure(_known(exchange.application), GuardRunner([]), structure)
+        inspection = runner.inspect(answers, answer=True)
+        exchange.findings += inspection.findings
+        if inspection.action == "block":
+            exchange.blocked = True
+            raise Refused(422, "answer_blocked", _blocked_by("answer", inspection), outcome="blocked")
 
     def _output_guards(self, exchange: Exchange) -> GuardRunner:
         instructions = _texts(exchange, Channel.SYSTEM)
@@ -212,8 +227,11 @@ class Pipeline:
         async with self._pool.stream(exchange.candidates, _call(exchange)) as (candidate, stream):
             exchange.answered_by = candidate
             runner = self._output_guards(exchange)
+            answers = runner
+            if exchange.structure is not None:
+                answers = self._guarding.with_structure(_known(exchange.application), runner, exchange.structure)
             guard = StreamGuard(
-                exchange.protocol, runner, candidate.provider_name, self._max_stream_chars, exchange.tokens
+                exchange.protocol, runner, candidate.provider_name, self._max_stream_chars, exchange.tokens, answers
             )
             try:
                 last = await self._pass_on(exchange, reply, guard, stream)
@@ -351,6 +369,12 @@ def _texts(exchange: Exchange, channel: Channel) -> list[str]:
 
 async def _inspect(runner: GuardRunner, segments: list[Segment], chars: int, *, answer: bool = False) -> Inspection:
     """A long text is inspected beside the event loop: others are answered meanwhile."""
+    if runner.waits:
+        work = asyncio.to_thread(runner.inspect, segments, answer=answer)
+        try:
+            return await asyncio.wait_for(work, runner.budget_seconds)
+        except TimeoutError:
+            return runner.unfinished()
     if chars > _LARGE_CHARS or len(segments) > _MANY_SEGMENTS:
         return await asyncio.to_thread(runner.inspect, segments, answer=answer)
     return runner.inspect(segments, answer=answer)

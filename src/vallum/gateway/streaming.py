@@ -25,9 +25,19 @@ class StreamGuard:
     """One stream. `findings`, `usage` and `texts` grow as it goes; `blocked` stays once set."""
 
     def __init__(
-        self, protocol: WireProtocol, runner: GuardRunner, source: str, max_chars: int, tokens: Tokens | None = None
+        self,
+        protocol: WireProtocol,
+        runner: GuardRunner,
+        source: str,
+        max_chars: int,
+        tokens: Tokens | None = None,
+        answers: GuardRunner | None = None,
     ) -> None:
-        """`tokens` are the stand-ins of the request: they leave as the values that its caller sent."""
+        """`tokens` are the stand-ins of the request: they leave as the values that its caller sent.
+
+        `answers` is the runner for what the model says, where that is to keep a structure.
+        """
+        self._answers = answers or runner
         self._tokens = tokens or Tokens()
         self._restorers: dict[Path, Restorer] = {}
         self._protocol = protocol
@@ -109,7 +119,8 @@ class StreamGuard:
             return self._inspect_whole(delta, text)
         inspector = self._inspectors.get(delta.path)
         if inspector is None:
-            inspector = self._inspectors[delta.path] = StreamInspector(self._runner)
+            runner = self._answers if self._protocol.is_answer(delta.path) else self._runner
+            inspector = self._inspectors[delta.path] = StreamInspector(runner)
         released = inspector.feed(text)
         if released.findings or released.blocked:
             self._note(released.findings, blocked=released.blocked)

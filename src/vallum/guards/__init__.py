@@ -5,7 +5,7 @@ that carry data away or harm whoever runs them, and inputs made to exhaust. A fi
 what.
 """
 
-from vallum.guards.build import build_runner
+from vallum.guards.build import build_runner, kinds_of
 from vallum.guards.deny import DenyList
 from vallum.guards.exceptions import Exempt
 from vallum.guards.groundedness import Groundedness
@@ -27,6 +27,8 @@ from vallum.guards.secrets import build_secrets_guard
 from vallum.guards.segment import Channel, Segment
 from vallum.guards.size import Size
 from vallum.guards.stream import Released, StreamInspector
+from vallum.guards.structure import Structure
+from vallum.guards.topics import Topic, TopicGuard
 
 __all__ = [
     "WINDOW_CHARS",
@@ -51,7 +53,10 @@ __all__ = [
     "SegmentGuard",
     "Size",
     "StreamInspector",
+    "Structure",
     "Tokens",
+    "Topic",
+    "TopicGuard",
     "Verdict",
     "build_code_guard",
     "build_links_guard",
@@ -60,4 +65,5 @@ __all__ = [
     "build_refusal_guard",
     "build_runner",
     "build_secrets_guard",
+    "kinds_of",
 ]

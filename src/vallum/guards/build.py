@@ -1,12 +1,12 @@
 """From an application's settings to a runner: explicit, ordered, and an unknown name stops start-up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import cast
 
 from vallum.guards.deny import DenyList
 from vallum.guards.exceptions import Exempt
-from vallum.guards.injection import Injection
+from vallum.guards.injection import Injection, Judge
 from vallum.guards.invisible import InvisibleText
 from vallum.guards.output import (
     Repetition,
@@ -15,16 +15,18 @@ from vallum.guards.output import (
     build_markup_guard,
     build_refusal_guard,
 )
+from vallum.guards.patterns import RuleGuard
 from vallum.guards.pii import build_pii_guard
 from vallum.guards.plugins import load_plugin
 from vallum.guards.port import Guard, Mode, SegmentGuard
-from vallum.guards.runner import GuardRunner
+from vallum.guards.runner import DEFAULT_BUDGET_SECONDS, GuardRunner
 from vallum.guards.secrets import build_secrets_guard
 from vallum.guards.segment import Channel
 from vallum.guards.size import Size
+from vallum.guards.topics import Topic, TopicGuard
 from vallum.kernel.errors import Invalid
 
-__all__ = ["build_runner"]
+__all__ = ["build_runner", "kinds_of"]
 
 
 def build_runner(
@@ -36,8 +38,11 @@ def build_runner(
     thresholds: Mapping[Channel, float] | None = None,
     exceptions: Sequence[Exempt] = (),
     plugins: Sequence[tuple[str, Mode]] = (),
+    topics: Sequence[Topic] = (),
+    judge: Judge | None = None,
+    budget_seconds: float = DEFAULT_BUDGET_SECONDS,
 ) -> GuardRunner:
-    """Guards by name, `off` where unnamed; `plugins` are installed ones.
+    """Guards by name, `off` where unnamed; `plugins` are installed ones, `judge` a larger model of somebody's.
 
     Raises Invalid for a name that is no guard's.
     """
@@ -47,6 +52,7 @@ def build_runner(
         "pii": build_pii_guard(),
         "unicode": InvisibleText(),
         "deny": DenyList(deny_phrases),
+        "topics": TopicGuard(topics),
         "links": build_links_guard(allowed_hosts),
         "markup": build_markup_guard(),
         "code": build_code_guard(),
@@ -63,18 +69,27 @@ def build_runner(
     readers: list[tuple[SegmentGuard, Mode]] = []
     wanted = modes.get("injection", Mode.OFF) is not Mode.OFF or any(e.guard == "injection" for e in exceptions)
     if wanted:
-        injection = _shared_injection() if not thresholds else Injection(thresholds=thresholds)
+        shared = not thresholds and judge is None
+        injection = _shared_injection() if shared else Injection(thresholds=thresholds, judge=judge)
         readers.append((injection, modes.get("injection", Mode.OFF)))
     named = [(guard, modes.get(name, Mode.OFF)) for name, guard in guards.items()]
     for name, mode in plugins:
         plugin = load_plugin(name)
-        if name in guards or name in ("injection", "leakage"):
+        if name in guards or name in ("injection", "leakage", "groundedness", "structure"):
             raise Invalid(f"the guard {name} is Vallum's own; a plug-in has another name")
         if hasattr(plugin, "find_in"):
             readers.append((cast(SegmentGuard, plugin), mode))
         else:
             named.append((plugin, mode))
-    return GuardRunner(named, readers, exceptions)
+    waits = judge is not None or bool(plugins)
+    return GuardRunner(named, readers, exceptions, budget_seconds=budget_seconds, waits=waits)
+
+
+def kinds_of(name: str) -> frozenset[str] | None:
+    """What a guard of rules may find; None for one whose kinds are no closed list."""
+    makers: Mapping[str, Callable[[], RuleGuard]] = {"secrets": build_secrets_guard, "pii": build_pii_guard}
+    make = makers.get(name)
+    return None if make is None else frozenset(owned.rule.kind for owned in make().owned)
 
 
 @cache

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Literal
 
 from vallum.guards.exceptions import Exceptions, Exempt
@@ -18,9 +19,10 @@ from vallum.guards.replacement import Tokens
 from vallum.guards.segment import Channel, Segment
 from vallum.guards.size import Size
 
-__all__ = ["FAILED", "GuardRunner", "Inspection", "Judged"]
+__all__ = ["DEFAULT_BUDGET_SECONDS", "FAILED", "GuardRunner", "Inspection", "Judged"]
 
 FAILED = "guard_failed"
+DEFAULT_BUDGET_SECONDS = 5.0
 _SEPARATOR = "\n\x1e\n"  # between segments in the fast pass; what it joins that is not there is looked at again
 
 
@@ -40,7 +42,7 @@ class Inspection:
 Judged = tuple[Finding, Mode]
 
 
-_NOTHING_TO_TAKE_OUT = ("size", "repetition")
+_NOTHING_TO_TAKE_OUT = ("size", "repetition", "topics", "structure")
 
 
 def _for(answer: bool, mode: Mode) -> Mode:
@@ -62,7 +64,16 @@ class GuardRunner:
         guards: Sequence[tuple[Guard, Mode]],
         segment_guards: Sequence[tuple[SegmentGuard, Mode]] = (),
         exceptions: Sequence[Exempt] = (),
+        *,
+        budget_seconds: float = DEFAULT_BUDGET_SECONDS,
+        waits: bool = False,
     ) -> None:
+        """A guard that takes more than `budget_seconds` over what it is given has failed, whatever it then says.
+
+        `waits` says that one may wait for somebody else: such a runner is no work for an event loop's thread.
+        """
+        self.budget_seconds = budget_seconds
+        self.waits = waits
         self._exceptions = Exceptions(exceptions)
         running = [(guard, mode) for guard, mode in guards if self.runs(guard.name, mode)]
         readers = [(guard, mode) for guard, mode in segment_guards if self.runs(guard.name, mode)]
@@ -86,6 +97,10 @@ class GuardRunner:
         extended.modes = {**self.modes, guard.name: mode}
         extended._others = (*self._others, guard)
         return extended
+
+    def unfinished(self) -> Inspection:
+        """What a caller that would not wait any longer goes by."""
+        return Inspection("block", (Counted("runner", "", FAILED, str(Mode.BLOCK), 1),), ())
 
     def inspect(self, segments: Sequence[Segment], *, answer: bool = False) -> Inspection:
         """Look at every segment. Never raises: what cannot be inspected is blocked.
@@ -171,23 +186,35 @@ class GuardRunner:
         """Every finding in one text. A guard that raises gives one over the whole of it, which blocks."""
         found: list[Finding] = []
         if with_rules and self._rules is not None:
+            started = monotonic()
             try:
                 found += self._rules.find(text)
+                self.check_time(started)
             except Exception:  # noqa: BLE001  what cannot be judged is not let through
                 found.append(Finding("rules", "", FAILED, 0, len(text)))
         for guard in self._others:
+            started = monotonic()
             try:
                 fresh = list(guard.find(text))
                 if any(not 0 <= f.start <= f.end for f in fresh):
                     raise ValueError("a finding lies outside of its text")
+                self.check_time(started)
                 found += fresh
             except Exception:  # noqa: BLE001  as above
                 found.append(Finding(guard.name, guard.version, FAILED, 0, len(text)))
         return found
 
+    def check_time(self, started: float) -> None:
+        """Raises TimeoutError when what began at `started` (monotonic seconds) took more than the budget."""
+        if monotonic() - started > self.budget_seconds:
+            raise TimeoutError("a guard took more than its time")
+
     def _read(self, guard: SegmentGuard, segments: Sequence[Segment], found: list[list[Finding]]) -> None:
+        started = monotonic()
         try:
-            for findings, fresh in zip(found, guard.find_in(segments), strict=True):
+            judged = list(guard.find_in(segments))
+            self.check_time(started)
+            for findings, fresh in zip(found, judged, strict=True):
                 findings += fresh
         except Exception:  # noqa: BLE001  as above
             for findings, segment in zip(found, segments, strict=True):

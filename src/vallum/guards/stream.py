@@ -7,6 +7,7 @@ way to split a text, what leaves is what inspecting the whole would have let thr
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import monotonic
 
 from vallum.guards.port import Counted, Finding, Mode
 from vallum.guards.replacement import Tokens
@@ -76,8 +77,10 @@ class StreamInspector:
         settled = self._origin + len(self._buffer)
         found: list[Finding] = []
         for name, cursor in self._cursors:
+            started = monotonic()
             try:
                 findings, position = cursor.advance(self._buffer, self._origin, final=final)
+                self._runner.check_time(started)
             except Exception:  # noqa: BLE001  fail closed: what cannot be judged is not released
                 return self._block([(Finding(name, "", FAILED, self._released, settled), Mode.BLOCK)])
             found += findings

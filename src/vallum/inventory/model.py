@@ -109,6 +109,14 @@ class PluginGuard(_Declared, frozen=True):
     mode: GuardMode = "detect"
 
 
+class TopicList(_Declared, frozen=True):
+    """A subject that an application does not talk about: `least` of these words, or beginnings of words (`elect*`)."""
+
+    name: Name
+    words: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=41)], ...], Meta(min_length=1, max_length=1000)]
+    least: Annotated[int, Meta(ge=1, le=100)] = 2
+
+
 class GuardSettings(_Declared, frozen=True):
     """The mode of each guard in one direction. Secrets are blocked unless a file says otherwise."""
 
@@ -117,10 +125,13 @@ class GuardSettings(_Declared, frozen=True):
     unicode: GuardMode = "redact"
     size: Literal["off", "detect", "block"] = "block"
     deny: GuardMode = "block"
+    topics: Literal["off", "detect", "block"] = "block"
+    topic_lists: Annotated[tuple[TopicList, ...], Meta(max_length=100)] = ()
     deny_phrases: Annotated[tuple[str, ...], Meta(max_length=1000)] = ()
     max_chars: Annotated[int, Meta(ge=1, le=100_000_000)] = 1_000_000
     exceptions: Annotated[tuple[GuardException, ...], Meta(max_length=200)] = ()
     plugins: Annotated[tuple[PluginGuard, ...], Meta(max_length=50)] = ()
+    budget_milliseconds: Annotated[int, Meta(ge=10, le=60_000)] = 5000  # a guard that takes longer has failed
 
     def problems(self, place: str) -> Iterator[str]:
         for number, exception in enumerate(self.exceptions, start=1):
@@ -167,6 +178,7 @@ class OutputGuards(GuardSettings, frozen=True):
     markup: GuardMode = "off"
     code: GuardMode = "off"
     refusal: Literal["off", "detect"] = "off"
+    structure: Literal["off", "detect", "block"] = "off"  # the answer keeps the JSON Schema that the request names
     groundedness: Literal["off", "detect"] = "off"
     repetition: GuardMode = "off"
     allowed_hosts: Annotated[tuple[str, ...], Meta(max_length=1000)] = ()

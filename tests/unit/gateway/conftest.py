@@ -275,6 +275,15 @@ limits = {{ requests_per_minute = 100000 }}
 guards.input = {{ injection = "off" }}
 guards.output = {{ links = "block", leakage = "block", canaries = ["canary-5af31c"], allowed_hosts = ["example.com"] }}
 
+[applications.structured]
+owner = "o@example.com"
+models = ["echo", "claude"]
+limits = {{ requests_per_minute = 100000 }}
+guards.output = {{ structure = "block" }}
+[[applications.structured.guards.input.topic_lists]]
+name = "politics"
+words = ["elect*", "parliament"]
+
 [applications.excepted]
 owner = "o@example.com"
 models = ["echo"]

@@ -12,7 +12,7 @@ from vallum.gateway.protocols.port import PlainAnswer, Usage
 from vallum.gateway.refusals import Refused
 from vallum.gateway.sse import Event, EventReader
 from vallum.gateway.streaming import StreamGuard
-from vallum.guards import Channel, Mode, Segment, build_runner
+from vallum.guards import Channel, Mode, Segment, Structure, build_runner
 
 REDACT = build_runner({"pii": Mode.REDACT, "deny": Mode.BLOCK}, deny_phrases=["project bluebird"], max_chars=10**6)
 PROTOCOLS = (OpenAiChat(), AnthropicMessages(), OpenAiResponses())
@@ -23,8 +23,8 @@ def events_of(protocol, text):
     return list(EventReader().feed(raw))
 
 
-def run(protocol, events, runner=REDACT):
-    guard = StreamGuard(protocol, runner, "test", 10**6)
+def run(protocol, events, runner=REDACT, answers=None):
+    guard = StreamGuard(protocol, runner, "test", 10**6, answers=answers)
     out = []
     for event in events:
         if event.data.strip() == b"[DONE]":
@@ -64,6 +64,17 @@ def test_the_client_reads_the_redacted_whole(protocol, text):
     assert said(events) == expected
     assert not guard.blocked
     assert "".join(guard.answer().values()) == expected
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda p: p.name)
+def test_of_a_broken_structure_nothing_leaves(protocol):
+    schema = {"type": "object", "required": ["mail"]}
+    answers = REDACT.with_guard(Structure(schema), Mode.BLOCK)
+    guard, events = run(protocol, events_of(protocol, '{"mail": "jane@example.com"}'), answers=answers)
+    assert (guard.blocked, said(events)) == (False, '{"mail": "[redacted:email]"}')
+    guard, events = run(protocol, events_of(protocol, '{"post": "a long enough answer"}'), answers=answers)
+    assert (guard.blocked, said(events)) == (True, "")
+    assert "long enough" not in repr(events)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda p: p.name)

@@ -1,5 +1,6 @@
 import importlib
 import pkgutil
+import time
 
 import pytest
 
@@ -202,3 +203,24 @@ def test_a_key_with_something_invisible_in_it_is_a_key(secrets):
 )
 def test_what_scripts_and_formatters_need_is_let_through(text):
     assert modes(unicode="block").inspect(seg(text)).action == "allow"
+
+
+class Slow:
+    name, version = "slow", "1"
+
+    def find(self, text):
+        time.sleep(0.03)
+        return []
+
+    def find_in(self, segments):
+        time.sleep(0.03)
+        return [[] for _ in segments]
+
+
+@pytest.mark.parametrize("given", [{"guards": [(Slow(), Mode.DETECT)]}, {"segment_guards": [(Slow(), Mode.DETECT)]}])
+def test_a_guard_that_takes_more_than_its_time_has_failed(given):
+    arguments = {"guards": [], "segment_guards": [], **given}
+    fast = GuardRunner(*arguments.values(), budget_seconds=0.01).inspect(seg("hello"))
+    assert fast.action == "block"
+    assert [(f.guard, f.kind) for f in fast.findings] == [("slow", "guard_failed")]
+    assert GuardRunner(*arguments.values(), budget_seconds=5).inspect(seg("hello")).action == "allow"

@@ -8,7 +8,8 @@ from msgspec import Meta
 from vallum.api.assets import system
 from vallum.api.control import Call, Services
 from vallum.api.routing import Route
-from vallum.inventory import Application, Model, Plan, Provider, parse_files
+from vallum.gateway.guarding import problems as guard_problems
+from vallum.inventory import Application, Configuration, ConfigurationRefused, Model, Plan, Provider, parse_files
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import NotFound
 from vallum.kernel.gate import Change
@@ -62,13 +63,23 @@ def list_providers(services: Services, call: Call) -> list[ProviderRecord]:
 
 
 def plan(services: Services, call: Call) -> Plan:
+    desired = _parsed(call.body)
     with services.records.read() as conn:
-        return services.inventory.plan(conn, parse_files(call.body.files), prune=call.body.prune)
+        return services.inventory.plan(conn, desired, prune=call.body.prune)
 
 
 def apply(services: Services, call: Call, change: Change) -> Plan:
     wanted = call.body
-    return services.inventory.apply(change.conn, parse_files(wanted.files), wanted.digest, prune=wanted.prune)
+    return services.inventory.apply(change.conn, _parsed(wanted), wanted.digest, prune=wanted.prune)
+
+
+def _parsed(wanted: Files) -> Configuration:
+    """Raises ConfigurationRefused: for what is no configuration, or has guards look for what there is not."""
+    desired = parse_files(wanted.files)
+    found = [f"applications.{n}.{p}" for n, a in desired.applications.items() for p in guard_problems(a)]
+    if found:
+        raise ConfigurationRefused(found)
+    return desired
 
 
 ROUTES = (

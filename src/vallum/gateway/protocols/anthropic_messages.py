@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vallum.gateway.document import encode_document
-from vallum.gateway.protocols.fields import check_common, check_messages, text_of_content, whole_number
+from vallum.gateway.protocols.fields import check_common, check_messages, json_schema, text_of_content, whole_number
 from vallum.gateway.protocols.port import Delta, Path, PlainAnswer, Usage
 from vallum.gateway.refusals import Refused
 from vallum.gateway.sse import render_event
@@ -50,6 +50,18 @@ class AnthropicMessages:
         if not isinstance(usage, dict):
             return None
         return Usage(whole_number(usage.get("input_tokens")), whole_number(usage.get("output_tokens")))
+
+    def schema(self, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        config = document.get("output_config")
+        wanted = config.get("format") if isinstance(config, dict) else document.get("output_format")
+        return json_schema(wanted, wanted)
+
+    def answers(self, answer: Mapping[str, Any]) -> list[str]:
+        blocks = (block for block in answer.get("content") or () if isinstance(block, dict))
+        return [b["text"] for b in blocks if b.get("type") == "text" and isinstance(b.get("text"), str)]
+
+    def is_answer(self, path: Path) -> bool:
+        return path[1:] == ("text_delta", "text")
 
     def render_answer(self, answer: PlainAnswer) -> dict[str, Any]:
         return {

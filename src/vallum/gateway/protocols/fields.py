@@ -47,3 +47,19 @@ def text_of_content(content: Any) -> str:
 def whole_number(value: Any) -> int:
     """A count out of somebody else's answer; anything odd counts as nothing."""
     return value if type(value) is int and 0 <= value < 10**12 else 0
+
+
+def json_schema(wanted: Any, holder: Any) -> Mapping[str, Any] | None:
+    """The schema of a request's output format. `holder` has it where `wanted` says that there is one.
+
+    Raises Invalid where it says so and there is none.
+    """
+    kind = wanted.get("type") if isinstance(wanted, dict) else None
+    if kind == "json_object":
+        return {}
+    if kind != "json_schema":
+        return None
+    schema = holder.get("schema") if isinstance(holder, dict) else None
+    if not isinstance(schema, dict):
+        raise Invalid("the output format names json_schema and holds no schema")
+    return schema

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vallum.gateway.document import encode_document
-from vallum.gateway.protocols.fields import check_common, check_messages, text_of_content, whole_number
+from vallum.gateway.protocols.fields import check_common, check_messages, json_schema, text_of_content, whole_number
 from vallum.gateway.protocols.openai_errors import openai_error
 from vallum.gateway.protocols.port import Delta, Path, PlainAnswer, Usage
 from vallum.gateway.refusals import Refused
@@ -42,6 +42,17 @@ class OpenAiChat:
         if not isinstance(usage, dict):
             return None
         return Usage(whole_number(usage.get("prompt_tokens")), whole_number(usage.get("completion_tokens")))
+
+    def schema(self, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        wanted = document.get("response_format")
+        return json_schema(wanted, wanted.get("json_schema") if isinstance(wanted, dict) else None)
+
+    def answers(self, answer: Mapping[str, Any]) -> list[str]:
+        choices = (c.get("message") for c in answer.get("choices") or () if isinstance(c, dict))
+        return [m["content"] for m in choices if isinstance(m, dict) and isinstance(m.get("content"), str)]
+
+    def is_answer(self, path: Path) -> bool:
+        return path[1:] == ("content",)
 
     def render_answer(self, answer: PlainAnswer) -> dict[str, Any]:
         message = {"role": "assistant", "content": answer.text, "refusal": None}

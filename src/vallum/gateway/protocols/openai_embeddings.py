@@ -42,6 +42,15 @@ class OpenAiEmbeddings:
     def question(self, document: Mapping[str, Any]) -> str:
         return ""
 
+    def schema(self, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        return None
+
+    def answers(self, answer: Mapping[str, Any]) -> list[str]:
+        return []
+
+    def is_answer(self, path: Path) -> bool:
+        return False
+
     def render_answer(self, answer: PlainAnswer) -> dict[str, Any]:
         raise Invalid("the built-in provider makes no embeddings")
 

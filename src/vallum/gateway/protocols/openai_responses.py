@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vallum.gateway.document import encode_document
-from vallum.gateway.protocols.fields import check_common, text_of_content, whole_number
+from vallum.gateway.protocols.fields import check_common, json_schema, text_of_content, whole_number
 from vallum.gateway.protocols.openai_errors import openai_error
 from vallum.gateway.protocols.port import Delta, Path, PlainAnswer, Usage
 from vallum.gateway.refusals import Refused
@@ -51,6 +51,19 @@ class OpenAiResponses:
         if not isinstance(usage, dict):
             return None
         return Usage(whole_number(usage.get("input_tokens")), whole_number(usage.get("output_tokens")))
+
+    def schema(self, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        text = document.get("text")
+        wanted = text.get("format") if isinstance(text, dict) else None
+        return json_schema(wanted, wanted)
+
+    def answers(self, answer: Mapping[str, Any]) -> list[str]:
+        items = (item for item in answer.get("output") or () if isinstance(item, dict))
+        parts = (part for item in items for part in item.get("content") or () if isinstance(part, dict))
+        return [p["text"] for p in parts if p.get("type") == "output_text" and isinstance(p.get("text"), str)]
+
+    def is_answer(self, path: Path) -> bool:
+        return path[:1] == ("response.output_text.delta",)
 
     def render_answer(self, answer: PlainAnswer) -> dict[str, Any]:
         return _response(answer, "completed", [_message(new_id("msg"), answer.text, "completed")])

@@ -75,7 +75,19 @@ class WireProtocol(Protocol):
 
     def render_error_event(self, refused: Refused, entry_id: str) -> bytes: ...
 
+    def schema(self, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The JSON Schema that the request asks the answer to keep; an empty one for any JSON, None for none."""
+        ...
+
+    def answers(self, answer: Mapping[str, Any]) -> list[str]:
+        """What the model said, without tool calls and refusals: what a schema is about."""
+        ...
+
     # Streams.
+
+    def is_answer(self, path: Path) -> bool:
+        """Whether a text of a stream is one of `answers`."""
+        ...
 
     def is_last(self, name: str, data: bytes) -> bool:
         """Whether nothing follows this event: it leaves only after the entry is durable."""
