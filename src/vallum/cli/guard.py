@@ -120,6 +120,20 @@ def evaluate(
 
 
 @command(
+    app, "digest", local="reads a model's files, not Vallum's data", example="vallum guard digest models/prompt-guard"
+)
+def digest(
+    folder: Annotated[Path, typer.Argument(help="model.onnx, tokenizer.json and config.json of a classifier.")],
+    as_json: AsJson = False,
+) -> None:
+    """The digest that `injection_judge` declares: only the model that was meant is loaded."""
+    from vallum.guards.injection.onnx import digest_of
+
+    found = digest_of(folder)
+    print_json({"folder": str(folder), "digest": found}) if as_json else print(found)
+
+
+@command(
     app, "report", performs=("list_entries",),
     example="vallum guard report --application support --guard injection --days 7 --data vallum-data",
 )  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from vallum.gateway.judges import open_judge
 from vallum.guards import (
     Channel,
     DenyList,
@@ -19,7 +20,7 @@ from vallum.guards import (
     kinds_of,
 )
 from vallum.inventory import Application, GuardSettings, InputGuards, OutputGuards
-from vallum.kernel.errors import Invalid, Unavailable
+from vallum.kernel.errors import IntegrityError, Invalid, Unavailable
 
 __all__ = ["Guarding", "problems"]
 
@@ -67,7 +68,7 @@ class Guarding:
         if runner is None:
             try:
                 runner = _build(settings)
-            except Invalid as e:  # nothing a client could change: a plug-in that is not installed here, say
+            except (Invalid, IntegrityError) as e:  # nothing a client could change: a plug-in that is not here
                 raise Unavailable(f"this application's guards cannot be built: {e}") from e
             if len(self._built) >= _MAX_BUILT:
                 self._built.pop(next(iter(self._built)))
@@ -89,6 +90,7 @@ def _build(settings: InputGuards | OutputGuards) -> GuardRunner:
     thresholds = {Channel.USER: declared.user, Channel.RETRIEVED: declared.retrieved, Channel.TOOL: declared.tool}
     return build_runner(
         _modes(settings, (*_GUARDS, "injection")),
+        judge=None if settings.injection_judge is None else open_judge(settings.injection_judge),
         thresholds={channel: score for channel, score in thresholds.items() if score is not None},
         **common,
     )

@@ -9,7 +9,7 @@ from vallum.guards.build import build_runner, kinds_of
 from vallum.guards.deny import DenyList
 from vallum.guards.exceptions import Exempt
 from vallum.guards.groundedness import Groundedness
-from vallum.guards.injection import Injection, Verdict
+from vallum.guards.injection import Injection, Judge, Verdict
 from vallum.guards.invisible import InvisibleText
 from vallum.guards.leakage import Leakage
 from vallum.guards.output import (
@@ -44,6 +44,7 @@ __all__ = [
     "Injection",
     "Inspection",
     "InvisibleText",
+    "Judge",
     "Leakage",
     "Mode",
     "Released",

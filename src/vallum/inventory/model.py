@@ -158,11 +158,38 @@ class Thresholds(_Declared, frozen=True):
     tool: Score | None = None
 
 
+class InjectionJudge(_Declared, frozen=True):
+    """A larger model asked about texts near the threshold: `url` takes {"text", "channel"} and answers {"score"}.
+
+    Or `onnx`, a folder with model.onnx, tokenizer.json and config.json, and its `digest` (`vallum guard digest`).
+    """
+
+    url: str = ""
+    onnx: str = ""
+    digest: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")] = ""
+    timeout_milliseconds: Annotated[int, Meta(ge=10, le=30_000)] = 1000
+    unsafe_plain_http: bool = False
+
+    def problems(self) -> Iterator[str]:
+        if bool(self.url) == bool(self.onnx):
+            yield "give url or onnx, one of them"
+        elif self.url and (problem := problem_with_url(self.url, plain_http=self.unsafe_plain_http)):
+            yield f"url: {problem}"
+        elif self.onnx and not self.digest:
+            yield "digest: a model is loaded only when it is the one that was meant: vallum guard digest FOLDER"
+
+
 class InputGuards(GuardSettings, frozen=True):
     """What stands between a request and a provider."""
 
     injection: GuardMode = "detect"
     injection_thresholds: Thresholds = Thresholds()
+    injection_judge: InjectionJudge | None = None
+
+    def problems(self, place: str) -> Iterator[str]:
+        yield from super().problems(place)
+        if self.injection_judge is not None:
+            yield from (f"{place}.injection_judge: {problem}" for problem in self.injection_judge.problems())
 
 
 class OutputGuards(GuardSettings, frozen=True):

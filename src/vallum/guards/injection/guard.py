@@ -7,7 +7,7 @@ like, or one that only the application's purpose makes wrong, goes by. Limit wha
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, log2
+from math import exp, isfinite, log2
 from typing import Protocol
 
 from vallum.guards.injection.model import Evidence, LinearModel
@@ -152,7 +152,8 @@ class Injection:
 
     def _asked(self, judge: Judge, worst: _Reading, channel: Channel) -> float:
         try:
-            return _sigmoid((worst.logit + judge.logit(worst.view.text, channel)) / 2)
+            logit = float(judge.logit(_around(worst), channel))
+            return _sigmoid((worst.logit + logit) / 2) if isfinite(logit) else 1.0
         except Exception:  # noqa: BLE001  a judge that cannot say lets nothing through
             return 1.0
 
@@ -179,6 +180,7 @@ _NOTHING = -60.0  # the logit of a text without a word
 _JUDGED = (Channel.USER, Channel.RETRIEVED, Channel.TOOL)
 _LEAST = 8  # characters; a shorter text by itself orders nothing, and is read with those beside it
 _GREY = 0.2
+_JUDGED_CHARS = 8000
 _MAX_JOINED = 20_000  # characters of segments that are read on end; an order in pieces is no book
 
 
@@ -222,6 +224,16 @@ def _place(reading: _Reading) -> tuple[int, int]:
     if not reading.view.kind and reading.evidence is not None:
         return reading.evidence.place(reading.view.text)
     return reading.view.start, reading.view.end
+
+
+def _around(reading: _Reading) -> str:
+    """What a judge reads of a text: as much as it can, around the place that looks worst."""
+    text = reading.view.text
+    if len(text) <= _JUDGED_CHARS or reading.evidence is None:
+        return text[:_JUDGED_CHARS]
+    start, end = reading.evidence.place(text)
+    start = max(0, min((start + end - _JUDGED_CHARS) // 2, len(text) - _JUDGED_CHARS))
+    return text[start : start + _JUDGED_CHARS]
 
 
 def _explain(reading: _Reading) -> str:
