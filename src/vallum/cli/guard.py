@@ -126,8 +126,8 @@ def digest(
     folder: Annotated[Path, typer.Argument(help="model.onnx, tokenizer.json and config.json of a classifier.")],
     as_json: AsJson = False,
 ) -> None:
-    """The digest that `injection_judge` declares: only the model that was meant is loaded."""
-    from vallum.guards.injection.onnx import digest_of
+    """The digest that a classifier or `injection_judge` declares: only the model that was meant is loaded."""
+    from vallum.guards.classifier import digest_of
 
     found = digest_of(folder)
     print_json({"folder": str(folder), "digest": found}) if as_json else print(found)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from vallum.gateway.judges import open_judge
+from vallum.gateway.judges import open_classifier, open_judge
 from vallum.guards import (
     Channel,
     DenyList,
@@ -80,6 +80,7 @@ def _build(settings: InputGuards | OutputGuards) -> GuardRunner:
     common: dict[str, Any] = {
         "deny_phrases": settings.deny_phrases, "max_chars": settings.max_chars, "exceptions": _exceptions(settings),
         "plugins": [(plugin.guard, Mode(plugin.mode)) for plugin in settings.plugins],
+        "more": [(open_classifier(c), Mode(c.mode)) for c in settings.classifiers],
         "topics": [Topic(topic.name, topic.words, topic.least) for topic in settings.topic_lists],
         "budget_seconds": settings.budget_milliseconds / 1000,
     }  # fmt: skip

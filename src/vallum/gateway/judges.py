@@ -1,4 +1,4 @@
-"""A larger model that is asked about texts near the injection guard's threshold: over HTTP, or from a file.
+"""Models that applications bring: a judge for texts near the injection guard's threshold, classifiers as guards.
 
 What a judge does not answer in time counts as an attack (see `vallum.guards.injection`).
 """
@@ -11,14 +11,16 @@ from pathlib import Path
 import msgspec
 from pyreqwest.client import SyncClient, SyncClientBuilder
 
-from vallum.guards import Channel, Judge
-from vallum.inventory import InjectionJudge
+from vallum.guards import Channel, Guard, Judge
+from vallum.guards.classifier import ClassifierGuard, OnnxClassifier
+from vallum.inventory import Classifier, InjectionJudge
 from vallum.kernel.errors import Unavailable
 
-__all__ = ["HttpJudge", "open_judge"]
+__all__ = ["HttpJudge", "open_classifier", "open_judge"]
 
 _MAX_ANSWER_BYTES = 65_536
 _LEAST = 1e-6
+_NEEDS_EXTRA = "a classifier from a file needs the extra: pip install 'vallum[onnx]'"
 
 
 class _Question(msgspec.Struct):
@@ -56,13 +58,21 @@ class HttpJudge:
 
 
 @lru_cache(maxsize=16)
+def open_classifier(declared: Classifier) -> Guard:
+    """One for the process. Raises as `open_judge` does."""
+    try:
+        model = OnnxClassifier(Path(declared.onnx), declared.digest)
+    except ImportError as e:
+        raise Unavailable(_NEEDS_EXTRA) from e
+    return ClassifierGuard(declared.name, model, declared.threshold)
+
+
+@lru_cache(maxsize=16)
 def open_judge(declared: InjectionJudge) -> Judge:
     """One for the process. Raises Invalid, IntegrityError, or Unavailable without the library for it."""
     if declared.url:
         return HttpJudge(declared.url, declared.timeout_milliseconds / 1000)
     try:
-        from vallum.guards.injection.onnx import OnnxJudge
-
-        return OnnxJudge(Path(declared.onnx), declared.digest)
+        return OnnxClassifier(Path(declared.onnx), declared.digest)
     except ImportError as e:
-        raise Unavailable("a judge from a file needs the extra: pip install 'vallum[onnx]'") from e
+        raise Unavailable(_NEEDS_EXTRA) from e

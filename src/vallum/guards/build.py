@@ -38,11 +38,14 @@ def build_runner(
     thresholds: Mapping[Channel, float] | None = None,
     exceptions: Sequence[Exempt] = (),
     plugins: Sequence[tuple[str, Mode]] = (),
+    more: Sequence[tuple[Guard, Mode]] = (),
     topics: Sequence[Topic] = (),
     judge: Judge | None = None,
     budget_seconds: float = DEFAULT_BUDGET_SECONDS,
 ) -> GuardRunner:
-    """Guards by name, `off` where unnamed; `plugins` are installed ones, `judge` a larger model of somebody's.
+    """Guards by name, `off` where unnamed; `plugins` are installed ones, `more` made by the caller.
+
+    `judge` is a larger model of somebody's, asked about texts near the injection guard's threshold.
 
     Raises Invalid for a name that is no guard's.
     """
@@ -75,14 +78,21 @@ def build_runner(
     named = [(guard, modes.get(name, Mode.OFF)) for name, guard in guards.items()]
     for name, mode in plugins:
         plugin = load_plugin(name)
-        if name in guards or name in ("injection", "leakage", "groundedness", "structure"):
-            raise Invalid(f"the guard {name} is Vallum's own; a plug-in has another name")
+        _check_name(name, guards)
         if hasattr(plugin, "find_in"):
             readers.append((cast(SegmentGuard, plugin), mode))
         else:
             named.append((plugin, mode))
-    waits = judge is not None or bool(plugins)
+    for guard, mode in more:
+        _check_name(guard.name, guards)
+        named.append((guard, mode))
+    waits = judge is not None or bool(plugins) or bool(more)
     return GuardRunner(named, readers, exceptions, budget_seconds=budget_seconds, waits=waits)
+
+
+def _check_name(name: str, guards: Mapping[str, Guard]) -> None:
+    if name in guards or name in ("injection", "leakage", "groundedness", "structure"):
+        raise Invalid(f"the guard {name} is Vallum's own; a plug-in has another name")
 
 
 def kinds_of(name: str) -> frozenset[str] | None:

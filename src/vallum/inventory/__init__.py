@@ -4,6 +4,7 @@ from vallum.inventory.inventory import EPOCH, Change, Inventory, Plan, PlanMoved
 from vallum.inventory.model import (
     CLASSIFICATIONS,
     Application,
+    Classifier,
     Configuration,
     GuardException,
     Guards,
@@ -23,6 +24,7 @@ __all__ = [
     "EPOCH",
     "Application",
     "Change",
+    "Classifier",
     "Configuration",
     "ConfigurationRefused",
     "GuardException",

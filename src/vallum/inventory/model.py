@@ -117,6 +117,16 @@ class TopicList(_Declared, frozen=True):
     least: Annotated[int, Meta(ge=1, le=100)] = 2
 
 
+class Classifier(_Declared, frozen=True):
+    """A guard that is somebody's classifier in ONNX: `toxicity`, say. `digest` is what `vallum guard digest` says."""
+
+    name: Name
+    onnx: Annotated[str, Meta(min_length=1, max_length=4096)]
+    digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    threshold: Annotated[float, Meta(gt=0, lt=1)] = 0.5
+    mode: GuardMode = "detect"
+
+
 class GuardSettings(_Declared, frozen=True):
     """The mode of each guard in one direction. Secrets are blocked unless a file says otherwise."""
 
@@ -131,11 +141,12 @@ class GuardSettings(_Declared, frozen=True):
     max_chars: Annotated[int, Meta(ge=1, le=100_000_000)] = 1_000_000
     exceptions: Annotated[tuple[GuardException, ...], Meta(max_length=200)] = ()
     plugins: Annotated[tuple[PluginGuard, ...], Meta(max_length=50)] = ()
+    classifiers: Annotated[tuple[Classifier, ...], Meta(max_length=20)] = ()
     budget_milliseconds: Annotated[int, Meta(ge=10, le=60_000)] = 5000  # a guard that takes longer has failed
 
     def problems(self, place: str) -> Iterator[str]:
         for number, exception in enumerate(self.exceptions, start=1):
-            plugged = {plugin.guard: plugin.mode for plugin in self.plugins}
+            plugged = {p.guard: p.mode for p in self.plugins} | {c.name: c.mode for c in self.classifiers}
             mode = plugged.get(exception.guard) or getattr(self, exception.guard, None)
             where = f"{place}.exceptions, number {number}"
             if mode not in _STRICTNESS:

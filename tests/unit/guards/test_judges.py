@@ -12,11 +12,14 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from vallum.gateway.guarding import Guarding
 from vallum.gateway.judges import HttpJudge, open_judge
-from vallum.guards import Channel, Injection
-from vallum.guards.injection.onnx import JudgeMismatch, OnnxJudge, digest_of
-from vallum.inventory import InjectionJudge
-from vallum.kernel.errors import Invalid
+from vallum.guards import Channel, Injection, Segment
+from vallum.guards.classifier import ClassifierGuard, ClassifierMismatch, OnnxClassifier, digest_of
+from vallum.guards.conformance import check_guard
+from vallum.inventory import Classifier, InjectionJudge
+from vallum.inventory.model import Application, Guards, OutputGuards
+from vallum.kernel.errors import Invalid, Unavailable
 
 WORDS = ("[UNK]", "please", "override", "hello")
 
@@ -46,7 +49,7 @@ def folder(tmp_path):
 
 
 def test_a_classifier_judges_the_worst_stretch(folder):
-    judge = OnnxJudge(folder, digest_of(folder))
+    judge = OnnxClassifier(folder, digest_of(folder))
     assert judge.logit("hello please", Channel.USER) == pytest.approx(-1)
     assert judge.logit("please override", Channel.USER) == pytest.approx(4)
     assert judge.logit("hello " * 16 + "override " + "hello " * 16, Channel.TOOL) > 4
@@ -57,7 +60,7 @@ def test_a_classifier_judges_the_worst_stretch(folder):
 
 
 def test_it_is_asked_near_the_threshold_alone(folder):
-    judge = OnnxJudge(folder, digest_of(folder))
+    judge = OnnxClassifier(folder, digest_of(folder))
     grey = "hello override"
     plain = Injection().score(grey)
     near = Injection(judge=judge, thresholds={Channel.USER: plain + 0.05}).score(grey)
@@ -96,8 +99,8 @@ def test_of_a_long_text_it_reads_the_part_that_looks_worst():
 def test_another_model_than_the_one_that_was_meant_is_not_loaded(folder, name):
     digest = digest_of(folder)
     (folder / name).write_bytes((folder / name).read_bytes() + b" ")
-    with pytest.raises(JudgeMismatch):
-        OnnxJudge(folder, digest)
+    with pytest.raises(ClassifierMismatch):
+        OnnxClassifier(folder, digest)
     (folder / name).unlink()
     with pytest.raises(Invalid, match="folder holds"):
         digest_of(folder)
@@ -106,7 +109,7 @@ def test_another_model_than_the_one_that_was_meant_is_not_loaded(folder, name):
 def test_files_that_are_no_model_are_refused(folder):
     (folder / "model.onnx").write_bytes(b"\x08\x09garbage")
     with pytest.raises(Invalid, match="cannot be loaded"):
-        OnnxJudge(folder, digest_of(folder))
+        OnnxClassifier(folder, digest_of(folder))
 
 
 @pytest.fixture
@@ -160,7 +163,7 @@ def test_a_service_that_does_not_answer_makes_the_text_an_attack(service, status
 
 def test_what_is_declared_is_what_is_asked(service, folder):
     assert isinstance(open_judge(InjectionJudge(url=url(service))), HttpJudge)
-    assert isinstance(open_judge(InjectionJudge(onnx=str(folder), digest=digest_of(folder))), OnnxJudge)
+    assert isinstance(open_judge(InjectionJudge(onnx=str(folder), digest=digest_of(folder))), OnnxClassifier)
     wrong = [
         InjectionJudge(),
         InjectionJudge(onnx="/x"),
@@ -169,3 +172,33 @@ def test_what_is_declared_is_what_is_asked(service, folder):
         InjectionJudge(url="http://169.254.169.254/"),
     ]
     assert [len(list(judge.problems())) for judge in wrong] == [1] * 5
+
+
+def test_a_classifier_is_a_guard_by_itself(folder):
+    guard = ClassifierGuard("toxicity", OnnxClassifier(folder, digest_of(folder)), 0.6)
+    check_guard(guard, found=["please override. hello again", "hello\noverride"], clean=["hello please. hello"])
+    text = "hello please. please override. hello"
+    (finding,) = guard.find(text)
+    assert (finding.kind, text[finding.start : finding.end]) == ("toxicity", " please override.")
+    assert 0.9 < finding.score <= 1
+
+
+def test_an_applications_classifier_runs_in_its_mode(folder):
+    declared = Classifier(name="toxicity", onnx=str(folder), digest=digest_of(folder), mode="redact")
+    application = Application(owner="a", guards=Guards(output=OutputGuards(classifiers=(declared,))))
+    segment = Segment("hello. please override! hello", Channel.MODEL, "t")
+    inspection = Guarding().output(application).inspect([segment], answer=True)
+    assert inspection.texts == ("hello.[redacted:toxicity] hello",)
+    other = Classifier(name="toxicity", onnx=str(folder), digest="0" * 64)
+    with pytest.raises(Unavailable, match="differs"):
+        Guarding().output(Application(owner="a", guards=Guards(output=OutputGuards(classifiers=(other,)))))
+
+
+@pytest.mark.parametrize(
+    ("labels", "more", "expected"),
+    [({"0": "not_toxic", "1": "toxic"}, {}, 4), ({"0": "toxic", "1": "neutral"}, {}, -4), ({}, {}, 4),
+     ({"0": "toxic", "1": "threat"}, {"problem_type": "multi_label_classification"}, 5)],
+)  # fmt: skip
+def test_which_label_counts(folder, labels, more, expected):
+    (folder / "config.json").write_text(json.dumps({"id2label": labels, **more}))
+    assert OnnxClassifier(folder, digest_of(folder)).logit("please override") == pytest.approx(expected)
