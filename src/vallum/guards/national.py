@@ -40,7 +40,7 @@ def _labelled(words: tuple[str, ...], number: Expression, test: Callable[[str], 
         return value.span()
 
     label = choice(*(literal(word, folded=True) for word in words))
-    return sequence(BOUNDARY, label, many(_MORE, 0, 2), many(":=#\"' \\t.", 1, 6), number, BOUNDARY), check
+    return sequence(BOUNDARY, label, many(_MORE, 0, 2), many(":=#\"' \\t\\r\\n.", 1, 6), number, BOUNDARY), check
 
 
 # What may stand between the word that names a number and the number: "tax-ID no.", "Versichertennummer is".

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from vallum.guards.checksums import luhn, mod97
 from vallum.guards.expressions import BOUNDARY, NOT_BOUNDARY, choice, letters, literal, many, maybe, sequence
 from vallum.guards.national import NATIONAL_RULES, named
-from vallum.guards.patterns import Rule, RuleGuard
+from vallum.guards.patterns import Beginning, Rule, RuleGuard
 from vallum.guards.records import RECORD_RULES
 
 __all__ = ["PII_RULES", "build_pii_guard"]
@@ -115,12 +115,25 @@ def _check_ip(candidate: str) -> tuple[int, int] | int:
     return 0, len(trimmed)
 
 
-_DATE = re.compile(r"\d{1,4}[./ -]\d{1,2}[./ -]\d{1,4}(?!\d)")
+_DATE = re.compile(r"(\d{1,4})[./ -](\d{1,2})[./ -](\d{1,4})(?!\d)")
+
+
+def _match_date(text: str, start: int = 0) -> re.Match[str] | None:
+    """A day, a month and a year, in one of the orders in which people write them."""
+    match = _DATE.match(text, start)
+    if match is None:
+        return None
+    first, second, third = (int(part) for part in match.groups())
+    is_year = len(match[3]) == 2 or 1000 <= third < 2200
+    day_first = is_year and 0 < first <= 31 and 0 < second <= 12
+    month_first = is_year and 0 < first <= 12 and 0 < second <= 31
+    year_first = 1000 <= first < 2200 and 0 < second <= 12 and 0 < third <= 31
+    return match if day_first or month_first or year_first else None
 
 
 def _check_international(candidate: str) -> tuple[int, int] | int:
     """E.164: at most 15 digits behind the plus, and no country code starts with 0."""
-    if _DATE.match(candidate, 1):
+    if _match_date(candidate, 1):
         return len(candidate)  # a line that a diff adds
     for end in _ends_of_numbers(candidate):
         digits = _digits(candidate[:end])
@@ -147,9 +160,14 @@ def _check_north_american(candidate: str) -> tuple[int, int] | int:
     return (0, len(candidate)) if candidate[0] == "(" or _digits(candidate)[-10] not in "01" else 1
 
 
+_SSN_SHAPE = re.compile(r"\d{3}([ -])\d{2}\1\d{4}(?!\d)")
+
+
 def _check_national(candidate: str) -> tuple[int, int] | int:
     """A trunk zero and groups, as most of Europe and Asia write it; not a date, not a list of small numbers."""
-    date = _DATE.match(candidate)
+    if _SSN_SHAPE.match(candidate):
+        return 1
+    date = _match_date(candidate)
     if date and candidate[date.end() : date.end() + 1] in ("", " "):  # and perhaps an hour behind it
         return 1
     for end in _ends_of_numbers(candidate):
@@ -169,6 +187,29 @@ def _is_telephone(digits: str) -> bool:
 _YEAR_FIRST = re.compile(r"(?:19|20)\d\d[01]\d[0-3]\d\Z")
 _LABEL_CHARS = "A-Za-z0-9-"
 _PHONE_GAP = many(" .()/-", 0, 2)
+_EXTENSION = sequence(
+    many(" ", 0, 1),
+    choice(*(literal(w, folded=True) for w in ("x", "ext ", "ext."))),
+    many(" ", 0, 1),
+    many(_DIGIT, 1, 6),
+)
+# A number that words beside it call a telephone's; which words is not told by the number.
+_SPOKEN_NUMBER = sequence(maybe("+"), maybe("("), _DIGIT, many(sequence(_PHONE_GAP, _DIGIT), 6, 14), maybe(_EXTENSION))
+_PHONE_WORDS = (
+    "phone", "tel", "telephone", "telefon", "telefono", "teléfono", "téléphone", "telefone", "mobile", "mobil", "mobiel",
+    "móvil", "handy", "portable", "cellulare", "celular", "cell", "cellphone", "fax", "desk", "direct line",
+    "hotline", "call", "call me", "call us", "ring me", "reach me", "reach us", "answering", "dial", "whatsapp", "sms",
+    "text me", "contact number", "registered number", "my registered", "messages to",
+)  # fmt: skip
+_PHONE_WORDS_BEHIND = ("office", "fax", "mobile", "cell", "desk", "phone", "tel", "home", "work", "handy")
+
+
+def _before_its_word(candidate: str) -> tuple[int, int] | int:
+    number = _LEADING_NUMBER.match(candidate)
+    return number.span() if number is not None and _is_telephone(_digits(number[0])) else 1
+
+
+_LEADING_NUMBER = re.compile(r"[+(\d][\d .()/-]*\d(?:\s?(?:x|ext[ .])\s?\d{1,6})?", re.IGNORECASE)
 
 PII_RULES = (
     Rule(
@@ -191,12 +232,13 @@ PII_RULES = (
         "phone",
         sequence(
             choice(
-                sequence(BOUNDARY, maybe("1", letters(" .-")), many(_DIGIT, 3, 3), letters(" .-")),
+                sequence(BOUNDARY, maybe(choice("1", "001"), letters(" .-")), many(_DIGIT, 3, 3), letters(" .-")),
                 sequence("(", many(_DIGIT, 3, 3), ")", maybe(letters(" -"))),
             ),
             many(_DIGIT, 3, 3),
             letters(" .-"),
             many(_DIGIT, 4, 4),
+            maybe(_EXTENSION),
             BOUNDARY,
         ),
         _check_north_american,
@@ -214,22 +256,21 @@ PII_RULES = (
     ),
     named(
         "phone",
-        (
-            "phone",
-            "tel",
-            "telephone",
-            "telefon",
-            "mobile",
-            "mobil",
-            "cell",
-            "fax",
-            "call",
-            "call me at",
-            "whatsapp",
-            "sms",
-        ),
-        sequence(maybe("+"), _DIGIT, many(sequence(_PHONE_GAP, _DIGIT), 6, 13)),
+        _PHONE_WORDS,
+        _SPOKEN_NUMBER,
         _is_telephone,
+    ),
+    Rule(
+        "phone",
+        sequence(
+            BOUNDARY,
+            _SPOKEN_NUMBER,
+            many(" -", 1, 2),
+            choice(*(literal(word, folded=True) for word in _PHONE_WORDS_BEHIND)),
+            BOUNDARY,
+        ),
+        _before_its_word,
+        Beginning.FIGURES,
     ),
     Rule(
         "payment_card",

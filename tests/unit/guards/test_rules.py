@@ -129,6 +129,14 @@ def test_what_only_looks_personal_is_not(text):
         ("(212) 555-0123", "phone"),
         ("1-212-555-0123", "phone"),
         ("030 1234 5678", "phone"),
+        ("+41 36 507 52 91", "phone"),  # begins like a date, and is none
+        ("(162)845-1285x631", "phone"),
+        ("001-878-458-8424", "phone"),
+        ("Desk: 07289025797", "phone"),
+        ("Phone:\n88 125 45 96", "phone"),
+        ("call me on 21 244 986 1446", "phone"),
+        ("9380 6377 office", "phone"),
+        ("0484 84 01 64-Office", "phone"),
         ("2001:db8::8a2e:370:7334", "ip_address"),
         ("fe80::1", "ip_address"),
         ("O'Brien@example.co.uk.", "email"),
@@ -159,3 +167,12 @@ def test_hostile_text_costs_no_more_than_its_length(guard, unit):
 
     seconds(1_000)
     assert seconds(100_000) < 40 * seconds(10_000) + 0.1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["+2024-05-17", "+ 17.05.2024", "SSN: 051-71-2086", "order 9380 6377 shipped", "12 34 56 78 90 121 234", "1 2 3 4 5 6 7 8",
+     "the office at 27594 174 Elm Street", "version 1.2.3.4", "pages 100-200, 300-400"],
+)  # fmt: skip
+def test_what_is_no_telephone(text):
+    assert "phone" not in kinds(PII, text)
