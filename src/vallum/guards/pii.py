@@ -62,7 +62,7 @@ def _issued_lengths(digits: str) -> Iterable[int]:
         return range(19, 15, -1)
     if two in ("30", "36", "38", "39"):  # Diners
         return range(19, 13, -1)
-    if two in ("50", "56", "57", "58", "60", "63", "67"):  # Maestro
+    if two in ("50", "56", "57", "58", "60", "63", "67") or four == 604:  # Maestro
         return range(19, 11, -1)
     return ()
 
@@ -196,10 +196,10 @@ _EXTENSION = sequence(
 # A number that words beside it call a telephone's; which words is not told by the number.
 _SPOKEN_NUMBER = sequence(maybe("+"), maybe("("), _DIGIT, many(sequence(_PHONE_GAP, _DIGIT), 6, 14), maybe(_EXTENSION))
 _PHONE_WORDS = (
-    "phone", "tel", "telephone", "telefon", "telefono", "teléfono", "téléphone", "telefone", "mobile", "mobil", "mobiel",
-    "móvil", "handy", "portable", "cellulare", "celular", "cell", "cellphone", "fax", "desk", "direct line",
-    "hotline", "call", "call me", "call us", "ring me", "reach me", "reach us", "answering", "dial", "whatsapp", "sms",
-    "text me", "contact number", "registered number", "my registered", "messages to",
+    "phone", "tel", "telephone", "telefon", "telefono", "teléfono", "téléphone", "telefone", "mobile",
+    "mobil", "mobiel", "móvil", "handy", "portable", "cellulare", "celular", "cell", "cellphone", "fax", "desk", "direct line",
+    "hotline", "call", "call me", "call us", "ring me", "reach me", "reach us", "answering", "dial", "whatsapp",
+    "sms", "text me", "contact number", "registered number", "my registered", "messages to",
 )  # fmt: skip
 _PHONE_WORDS_BEHIND = ("office", "fax", "mobile", "cell", "desk", "phone", "tel", "home", "work", "handy")
 

@@ -150,7 +150,7 @@ RECORD_RULES = (
             "license number",
             "führerschein",
         ),
-        sequence(many("A-Z", 0, 5), many("0-9A-Z", 5, 16)),
+        sequence(many("A-Za-z", 0, 5), many("0-9A-Z", 5, 16)),
         _has_digits,
     ),
     named(
