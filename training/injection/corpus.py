@@ -33,12 +33,9 @@ _PAIRS = 9000
 _GRAMMAR_SHARE = 0.75
 _BARE_SHARE = 0.4  # of notes that are also shown by themselves: a tool may return nothing else
 _ENCODED = 6000
-_WRITTEN = {
-    "prompts": 0, "prompts2": 0, "harmless_twins": 0,
-    "injections": 1, "injections2": 1, "injections3": 1, "jailbreaks": 1, "jailbreaks2": 1,
-}  # fmt: skip
+_WRITTEN = {"prompts": 0, "harmless_twins": 0, "injections": 1, "jailbreaks": 1}
 _WRITTEN_TIMES = 4  # each written text counts as several generated ones: no two of them are alike
-_NOTE_PAIRS = 14  # documents that each written note is put into
+_NOTE_PAIRS = 12  # documents that each written note is put into
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +94,9 @@ def generated(rows: Sequence[Text], seed: int) -> Iterator[Text]:
 
 
 def written(name: str) -> list[str]:
-    """The texts of one file, parted by lines of `%%`."""
-    return [text.strip() for text in (HERE / "texts" / f"{name}.txt").read_text().split("\n%%\n") if text.strip()]
+    """The texts of `texts/NAME.txt`, `NAME2.txt` and so on, parted by lines of `%%`."""
+    files = sorted(file for file in (HERE / "texts").glob(f"{name}*.txt") if file.stem.rstrip("0123456789") == name)
+    return [text.strip() for file in files for text in file.read_text().split("\n%%\n") if text.strip("%\n ")]
 
 
 def _encoded(harmless: Sequence[Text], chance: random.Random) -> Iterator[Text]:
@@ -137,12 +135,12 @@ _ENCODINGS: tuple[Callable[[str], str], ...] = (
 
 def _pairs(rows: Sequence[Text], attacks: Grammar, documents: Grammar, chance: random.Random) -> Iterator[Text]:
     """Each document clean and with something put into it."""
-    real = written("documents") + written("documents2") + written("documents3")
+    real = written("documents")
     carriers = [r.text for r in rows if r.label == 0 and r.data]
     for document in real:
         for _ in range(_WRITTEN_TIMES):
             yield Text(document, 0, "written-documents", True)
-    for note in written("notes") + written("notes2") + written("notes3"):
+    for note in written("notes") + written("requests"):
         yield Text(note, 1, "written-bare-notes", True, (0, len(note)))
         for _ in range(_NOTE_PAIRS):
             clean = chance.choice(chance.choice((real, real, carriers)))[:MAX_CHARS]

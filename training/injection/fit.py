@@ -95,7 +95,6 @@ _AS_DOCUMENT = {
     "made-benign-ordinary": 0.0,
     "prompts.chat": 0.0,
     "written-prompts": 0.0,
-    "written-prompts2": 0.0,
     "written-harmless_twins": 0.0,
     "cyberseceval-sysprompt": 0.0,
     "generated-hard-negative": 0.3,
