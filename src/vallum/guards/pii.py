@@ -198,8 +198,8 @@ _SPOKEN_NUMBER = sequence(maybe("+"), maybe("("), _DIGIT, many(sequence(_PHONE_G
 _PHONE_WORDS = (
     "phone", "tel", "telephone", "telefon", "telefono", "teléfono", "téléphone", "telefone", "mobile",
     "mobil", "mobiel", "móvil", "handy", "portable", "cellulare", "celular", "cell", "cellphone", "fax", "desk",
-    "direct line", "hotline", "call", "call me", "call us", "ring me", "reach me", "reach us", "answering", "dial", "whatsapp",
-    "sms", "text me", "contact number", "registered number", "my registered", "messages to",
+    "direct line", "hotline", "call", "call me", "call us", "ring me", "reach me", "reach us", "answering", "dial",
+    "whatsapp", "sms", "text me", "contact number", "registered number", "my registered", "messages to",
 )  # fmt: skip
 _PHONE_WORDS_BEHIND = ("office", "fax", "mobile", "cell", "desk", "phone", "tel", "home", "work", "handy")
 
