@@ -9,7 +9,7 @@ from vallum.gateway.document import Place
 from vallum.gateway.limits import Held
 from vallum.gateway.protocols import Usage, WireProtocol
 from vallum.gateway.providers import Candidate
-from vallum.guards import Counted, Structure, Tokens
+from vallum.guards import Counted, GuardRunner, Tokens
 from vallum.inventory import Application
 from vallum.kernel.actions import Action
 from vallum.kernel.ids import new_id
@@ -48,7 +48,7 @@ class Exchange:
     inspected: bool = False
     blocked: bool = False
     tokens: Tokens = field(default_factory=Tokens)  # stand-ins for what the caller sent and the provider must not see
-    structure: Structure | None = None  # what the answer is to look like
+    structure: GuardRunner | None = None  # what the answer is to look like
     # route, call
     candidates: list[Candidate] = field(default_factory=list)
     answered_by: Candidate | None = None

@@ -49,19 +49,23 @@ class Guarding:
             runner = runner.with_guard(Groundedness(passages), groundedness)
         return runner
 
-    def structure(self, application: Application, schema: Mapping[str, Any] | None) -> Structure | None:
-        """Raises Invalid for a schema that cannot be checked, Unavailable without the library for it."""
+    def judges_structure(self, application: Application) -> bool:
         settings = application.guards.output
-        runs = schema is not None and self._runner(settings).runs(Structure.name, Mode(settings.structure))
-        if schema is None or not runs:
-            return None
+        return self._runner(settings).runs(Structure.name, Mode(settings.structure))
+
+    def structure(self, application: Application, schema: Mapping[str, Any]) -> GuardRunner:
+        """What holds the answers to one request to its schema.
+
+        Raises Invalid for a schema that cannot be checked, Unavailable without the library for it.
+        """
+        settings = application.guards.output
         try:
-            return Structure(schema)
+            guard = Structure(schema)
         except ImportError as e:
             raise Unavailable("the guard structure needs the extra: pip install 'vallum[structure]'") from e
-
-    def with_structure(self, application: Application, runner: GuardRunner, structure: Structure) -> GuardRunner:
-        return runner.with_guard(structure, Mode(application.guards.output.structure))
+        seconds = settings.budget_milliseconds / 1000
+        guards = [(guard, Mode(settings.structure))]
+        return GuardRunner(guards, exceptions=_exceptions(settings), budget_seconds=seconds, waits=True)
 
     def _runner(self, settings: InputGuards | OutputGuards) -> GuardRunner:
         runner = self._built.get(settings)

@@ -24,7 +24,7 @@ from vallum.gateway.release import Reply
 from vallum.gateway.sse import Event, EventReader, render_event
 from vallum.gateway.streaming import StreamGuard
 from vallum.gateway.telemetry import Telemetry
-from vallum.guards import Channel, GuardRunner, Inspection, Segment, Structure
+from vallum.guards import Channel, GuardRunner, Inspection, Segment
 from vallum.inventory import Inventory
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import VallumError
@@ -156,8 +156,15 @@ class Pipeline:
         exchange.tokens = inspection.tokens
         if inspection.action == "redact":
             _replace(exchange.places, inspection.texts, 400, "request_blocked")
+        if self._guarding.judges_structure(_known(exchange.application)):
+            await self._take_structure(exchange)
+
+    async def _take_structure(self, exchange: Exchange) -> None:
+        """A schema is its caller's, and may be large: others are answered while it is read."""
         schema = exchange.protocol.schema(exchange.document)
-        exchange.structure = self._guarding.structure(_known(exchange.application), schema)
+        if schema is not None:
+            application = _known(exchange.application)
+            exchange.structure = await asyncio.to_thread(self._guarding.structure, application, schema)
 
     def _route(self, exchange: Exchange) -> None:
         """The model asked for, then its fallbacks: of those, the ones policy allows and this endpoint can reach."""
@@ -203,14 +210,13 @@ class Pipeline:
         if inspection.action == "redact":
             _replace(places, inspection.texts, 422, "answer_blocked")
         if exchange.structure is not None:
-            self._check_structure(exchange, exchange.structure, document)
+            await self._check_structure(exchange, exchange.structure, document)
 
-    def _check_structure(self, exchange: Exchange, structure: Structure, document: dict[str, Any]) -> None:
+    async def _check_structure(self, exchange: Exchange, structure: GuardRunner, document: dict[str, Any]) -> None:
         """As it leaves: what was taken out must not have broken it either."""
         source = _known(exchange.answered_by).provider_name
         answers = [Segment(text, Channel.MODEL, source) for text in exchange.protocol.answers(document)]
-        runner = self._guarding.with_structure(_known(exchange.application), GuardRunner([]), structure)
-        inspection = runner.inspect(answers, answer=True)
+        inspection = await _inspect(structure, answers, 0, answer=True)
         exchange.findings += inspection.findings
         if inspection.action == "block":
             exchange.blocked = True
@@ -227,12 +233,10 @@ class Pipeline:
         async with self._pool.stream(exchange.candidates, _call(exchange)) as (candidate, stream):
             exchange.answered_by = candidate
             runner = self._output_guards(exchange)
-            answers = runner
-            if exchange.structure is not None:
-                answers = self._guarding.with_structure(_known(exchange.application), runner, exchange.structure)
             guard = StreamGuard(
-                exchange.protocol, runner, candidate.provider_name, self._max_stream_chars, exchange.tokens, answers
-            )
+                exchange.protocol, runner, candidate.provider_name, self._max_stream_chars,
+                exchange.tokens, exchange.structure,
+            )  # fmt: skip
             try:
                 last = await self._pass_on(exchange, reply, guard, stream)
             finally:

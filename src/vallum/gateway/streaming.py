@@ -13,7 +13,19 @@ from vallum.gateway.protocols import Usage, WireProtocol
 from vallum.gateway.protocols.port import Delta, Path
 from vallum.gateway.refusals import Refused
 from vallum.gateway.sse import Event, render_event
-from vallum.guards import Channel, Counted, GuardRunner, Restorer, Segment, StreamInspector, Tokens
+from vallum.guards import (
+    Channel,
+    Counted,
+    Finding,
+    GuardRunner,
+    Mode,
+    Restorer,
+    Segment,
+    StreamInspector,
+    Structure,
+    Tokens,
+)
+from vallum.guards.structure import KINDS as STRUCTURE_KINDS
 from vallum.kernel.errors import Invalid
 
 __all__ = ["StreamGuard"]
@@ -31,13 +43,16 @@ class StreamGuard:
         source: str,
         max_chars: int,
         tokens: Tokens | None = None,
-        answers: GuardRunner | None = None,
+        structure: GuardRunner | None = None,
     ) -> None:
         """`tokens` are the stand-ins of the request: they leave as the values that its caller sent.
 
-        `answers` is the runner for what the model says, where that is to keep a structure.
+        `structure` judges what the model says once it is whole, as it would leave; where that may block, nothing of
+        it leaves before.
         """
-        self._answers = answers or runner
+        self._structure = structure
+        self._holds = structure is not None and _may_block(structure)
+        self._held: dict[Path, list[str]] = {}
         self._tokens = tokens or Tokens()
         self._restorers: dict[Path, Restorer] = {}
         self._protocol = protocol
@@ -119,15 +134,31 @@ class StreamGuard:
             return self._inspect_whole(delta, text)
         inspector = self._inspectors.get(delta.path)
         if inspector is None:
-            runner = self._answers if self._protocol.is_answer(delta.path) else self._runner
-            inspector = self._inspectors[delta.path] = StreamInspector(runner)
+            inspector = self._inspectors[delta.path] = StreamInspector(self._runner)
         released = inspector.feed(text)
         if released.findings or released.blocked:
             self._note(released.findings, blocked=released.blocked)
         if released.text:
             self.texts.setdefault(delta.path, []).append(released.text)
-        leaving = delta.container[delta.key] = self._restored(delta.path, released.text)
+        leaving = self._hold(delta.path, self._restored(delta.path, released.text))
+        delta.container[delta.key] = leaving
         return len(leaving)
+
+    def _hold(self, path: Path, text: str) -> str:
+        """What of a text may leave before its structure is known."""
+        if self._structure is None or not self._protocol.is_answer(path):
+            return text
+        self._held.setdefault(path, []).append(text)
+        return "" if self._holds else text
+
+    def _judge_structure(self, path: Path) -> str:
+        """The text has ended: what of it was held, when it keeps the structure or nobody minds."""
+        whole = "".join(self._held.pop(path, ()))
+        if self._structure is None or not whole:
+            return ""
+        inspection = self._structure.inspect([Segment(whole, Channel.MODEL, self._source)], answer=True)
+        self._note(inspection.findings, blocked=inspection.action == "block")
+        return whole if self._holds and not self.blocked else ""
 
     def _inspect_whole(self, delta: Delta, text: str) -> int:
         inspection = self._runner.inspect([Segment(text, Channel.MODEL, self._source)], answer=True)
@@ -159,7 +190,9 @@ class StreamGuard:
                 return []
             if released.text:
                 self.texts.setdefault(path, []).append(released.text)
-            leaving = self._restored(path, released.text, final=True)
+            leaving = self._hold(path, self._restored(path, released.text, final=True)) + self._judge_structure(path)
+            if self.blocked:
+                return []
             if leaving:
                 name, event = self._protocol.render_delta(like, path, leaving)
                 frames.append(render_event(name, encode_document(event)))
@@ -193,6 +226,11 @@ class StreamGuard:
             self.usage = Usage(
                 max(usage.input_tokens, before.input_tokens), max(usage.output_tokens, before.output_tokens)
             )
+
+
+def _may_block(structure: GuardRunner) -> bool:
+    found = (Finding(Structure.name, Structure.version, kind, 0, 1) for kind in STRUCTURE_KINDS)
+    return any(structure.mode_of(finding, Channel.MODEL) is Mode.BLOCK for finding in found)
 
 
 def _decode(data: bytes) -> dict[str, Any]:

@@ -279,7 +279,13 @@ guards.output = {{ links = "block", leakage = "block", canaries = ["canary-5af31
 owner = "o@example.com"
 models = ["echo", "claude"]
 limits = {{ requests_per_minute = 100000 }}
-guards.output = {{ structure = "block" }}
+guards.output.structure = "block"
+[[applications.structured.guards.output.exceptions]]
+guard = "structure"
+kind = "not_json"
+mode = "detect"
+owner = "o@example.com"
+expires = 2099-01-01
 [[applications.structured.guards.input.topic_lists]]
 name = "politics"
 words = ["elect*", "parliament"]

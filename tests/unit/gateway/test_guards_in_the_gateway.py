@@ -164,6 +164,21 @@ async def test_an_answer_keeps_the_schema_that_was_asked_for(gateway, path, stre
     assert [(f.guard, f.kind) for f in entry.findings] == [("structure", "schema_violation")]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_exception_to_the_structure_holds_whole_and_in_pieces(gateway, stream):
+    asked = structured("/v1/chat/completions", "a few words", stream=stream)
+    answer = await gateway.post("/v1/chat/completions", asked, application="structured")
+    assert "answer_blocked" not in answer.text
+    entry = gateway.entry(answer.headers["x-vallum-entry"])
+    assert [(f.guard, f.kind, f.action) for f in entry.findings] == [("structure", "not_json", "detect")]
+
+
+@pytest.mark.parametrize("given", [{"name": "x"}, {"name": "x", "schema": True}, {"name": "x", "schema": "odd"}])
+async def test_an_application_without_the_guard_may_ask_for_any_format(gateway, given):
+    asked = body(("user", "hello"), response_format={"type": "json_schema", "json_schema": given})
+    assert (await gateway.post("/v1/chat/completions", asked, application="keeper")).status_code == 200
+
+
 @pytest.mark.parametrize("path", sorted(FORMATS))
 async def test_a_schema_that_cannot_be_checked_is_refused_before_anybody_is_asked(gateway, upstream, path):
     before = len(upstream.requests)

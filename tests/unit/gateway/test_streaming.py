@@ -12,7 +12,7 @@ from vallum.gateway.protocols.port import PlainAnswer, Usage
 from vallum.gateway.refusals import Refused
 from vallum.gateway.sse import Event, EventReader
 from vallum.gateway.streaming import StreamGuard
-from vallum.guards import Channel, Mode, Segment, Structure, build_runner
+from vallum.guards import Channel, GuardRunner, Mode, Segment, Structure, build_runner
 
 REDACT = build_runner({"pii": Mode.REDACT, "deny": Mode.BLOCK}, deny_phrases=["project bluebird"], max_chars=10**6)
 PROTOCOLS = (OpenAiChat(), AnthropicMessages(), OpenAiResponses())
@@ -23,8 +23,8 @@ def events_of(protocol, text):
     return list(EventReader().feed(raw))
 
 
-def run(protocol, events, runner=REDACT, answers=None):
-    guard = StreamGuard(protocol, runner, "test", 10**6, answers=answers)
+def run(protocol, events, runner=REDACT, structure=None):
+    guard = StreamGuard(protocol, runner, "test", 10**6, structure=structure)
     out = []
     for event in events:
         if event.data.strip() == b"[DONE]":
@@ -69,12 +69,40 @@ def test_the_client_reads_the_redacted_whole(protocol, text):
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda p: p.name)
 def test_of_a_broken_structure_nothing_leaves(protocol):
     schema = {"type": "object", "required": ["mail"]}
-    answers = REDACT.with_guard(Structure(schema), Mode.BLOCK)
-    guard, events = run(protocol, events_of(protocol, '{"mail": "jane@example.com"}'), answers=answers)
+    structure = GuardRunner([(Structure(schema), Mode.BLOCK)])
+    guard, events = run(protocol, events_of(protocol, '{"mail": "jane@example.com"}'), structure=structure)
     assert (guard.blocked, said(events)) == (False, '{"mail": "[redacted:email]"}')
-    guard, events = run(protocol, events_of(protocol, '{"post": "a long enough answer"}'), answers=answers)
+    guard, events = run(protocol, events_of(protocol, '{"card": 4111111111111111, "mail": "x"}'), structure=structure)
+    assert (guard.blocked, said(events)) == (True, "")  # redacted, it is no JSON any more
+    guard, events = run(protocol, events_of(protocol, '{"post": "a long enough answer"}'), structure=structure)
     assert (guard.blocked, said(events)) == (True, "")
     assert "long enough" not in repr(events)
+
+
+def test_where_a_broken_structure_is_only_recorded_nothing_is_delayed():
+    structure = GuardRunner([(Structure({"type": "object"}), Mode.DETECT)])
+    text = "no object, and longer than what is held back of a stream: " + "word " * 20_000
+    guard = StreamGuard(OpenAiChat(), REDACT, "test", 10**6, structure=structure)
+    *begun, _, _ = events_of(OpenAiChat(), text)
+    early = b"".join(frame for event in begun for frame in guard.feed(event))
+    assert len(early) > len(text)
+    guard.finish()
+    assert not guard.blocked
+    assert [(f.guard, f.kind, f.action) for f in guard.findings] == [("structure", "not_json", "detect")]
+
+
+TOOL_CALL = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize("delta", [{"refusal": "I cannot."}, {"tool_calls": [TOOL_CALL]}])
+def test_a_refusal_or_a_tool_call_is_no_answer(delta):
+    structure = GuardRunner([(Structure({"type": "object"}), Mode.BLOCK)])
+    events = [
+        Event("", json.dumps({"choices": [{"index": 0, "delta": said, "finish_reason": finish}]}).encode())
+        for said, finish in (({"role": "assistant", "content": ""}, None), (delta, None), ({}, "stop"))
+    ]
+    guard, _ = run(OpenAiChat(), events, structure=structure)
+    assert (guard.blocked, guard.findings) == (False, [])
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda p: p.name)

@@ -52,14 +52,16 @@ def whole_number(value: Any) -> int:
 def json_schema(wanted: Any, holder: Any) -> Mapping[str, Any] | None:
     """The schema of a request's output format. `holder` has it where `wanted` says that there is one.
 
-    Raises Invalid where it says so and there is none.
+    Raises Invalid for what is no schema.
     """
     kind = wanted.get("type") if isinstance(wanted, dict) else None
     if kind == "json_object":
         return {}
     if kind != "json_schema":
         return None
-    schema = holder.get("schema") if isinstance(holder, dict) else None
+    schema = holder.get("schema", True) if isinstance(holder, dict) else True
+    if isinstance(schema, bool):
+        return {} if schema else {"not": {}}
     if not isinstance(schema, dict):
-        raise Invalid("the output format names json_schema and holds no schema")
+        raise Invalid("the output format's schema must be an object")
     return schema

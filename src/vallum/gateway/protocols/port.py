@@ -80,7 +80,7 @@ class WireProtocol(Protocol):
         ...
 
     def answers(self, answer: Mapping[str, Any]) -> list[str]:
-        """What the model said, without tool calls and refusals: what a schema is about."""
+        """What the model said, without tool calls and refusals: what a schema is about. What is empty says nothing."""
         ...
 
     # Streams.
