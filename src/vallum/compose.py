@@ -298,7 +298,7 @@ def _gateway(platform: Platform) -> Any:
         max_stream_chars=settings.gateway.max_stream_chars,
     )
     models = ModelList(authenticator, platform.gate, platform.writer, platform.inventory)
-    closing = (authenticator.close, pool.close, counters.close)
+    closing = (pipeline.close, authenticator.close, pool.close, counters.close)
     return GatewayApp(pipeline, models, telemetry, closing)
 
 

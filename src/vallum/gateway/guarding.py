@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from time import monotonic
 from typing import Any
 
 from vallum.gateway.judges import open_classifier, open_judge
@@ -26,12 +27,25 @@ __all__ = ["Guarding", "problems"]
 
 _GUARDS = ("secrets", "pii", "unicode", "size", "deny", "topics")
 _OUTPUT_GUARDS = ("links", "markup", "code", "refusal", "repetition")
+_TRY_AGAIN_SECONDS = 10
 _MAX_BUILT = 256  # one holds some megabytes of automata; applications that agree share one
 
 
 class Guarding:
+    """Safe to share between threads: what two make at once is made twice."""
+
     def __init__(self) -> None:
         self._built: dict[Any, GuardRunner] = {}
+        self._failed: dict[Any, tuple[float, str]] = {}  # until when, and why: making it again costs as much
+
+    def is_built(self, application: Application) -> bool:
+        settings = application.guards
+        return settings.input in self._built and settings.output in self._built
+
+    def build(self, application: Application) -> None:
+        """What a request would have to wait for. Raises Unavailable."""
+        self._runner(application.guards.input)
+        self._runner(application.guards.output)
 
     def input(self, application: Application) -> GuardRunner:
         return self._runner(application.guards.input)
@@ -70,10 +84,15 @@ class Guarding:
     def _runner(self, settings: InputGuards | OutputGuards) -> GuardRunner:
         runner = self._built.get(settings)
         if runner is None:
+            until, why = self._failed.get(settings, (0.0, ""))
+            if monotonic() < until:
+                raise Unavailable(why)
             try:
                 runner = _build(settings)
-            except (Invalid, IntegrityError) as e:  # nothing a client could change: a plug-in that is not here
-                raise Unavailable(f"this application's guards cannot be built: {e}") from e
+            except (Invalid, IntegrityError, Unavailable) as e:  # nothing a client could change: a plug-in not here
+                why = f"this application's guards cannot be built: {e}"
+                self._failed[settings] = monotonic() + _TRY_AGAIN_SECONDS, why
+                raise Unavailable(why) from e
             if len(self._built) >= _MAX_BUILT:
                 self._built.pop(next(iter(self._built)))
             self._built[settings] = runner

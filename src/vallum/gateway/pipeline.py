@@ -24,6 +24,7 @@ from vallum.gateway.release import Reply
 from vallum.gateway.sse import Event, EventReader, render_event
 from vallum.gateway.streaming import StreamGuard
 from vallum.gateway.telemetry import Telemetry
+from vallum.gateway.waiting import Waiting
 from vallum.guards import Channel, GuardRunner, Inspection, Segment
 from vallum.inventory import Inventory
 from vallum.kernel.actions import Action
@@ -68,6 +69,10 @@ class Pipeline:
         self._max_body_bytes = max_body_bytes
         self._read_timeout_seconds = read_timeout_seconds
         self._max_stream_chars = max_stream_chars
+        self._waiting = Waiting()
+
+    async def close(self) -> None:
+        await self._waiting.close()
 
     async def handle(
         self, protocol: WireProtocol, scope: MutableMapping[str, Any], receive: Receive, send: Send
@@ -146,8 +151,12 @@ class Pipeline:
         )  # fmt: skip
 
     async def _inspect_input(self, exchange: Exchange) -> None:
-        runner = self._guarding.input(_known(exchange.application))
-        inspection = await _inspect(runner, segments_of(exchange.places, _known(exchange.subject).id), exchange.chars)
+        application = _known(exchange.application)
+        if not self._guarding.is_built(application):  # some hundred milliseconds, or a model to load
+            await asyncio.to_thread(self._guarding.build, application)
+        runner = self._guarding.input(application)
+        segments = segments_of(exchange.places, _known(exchange.subject).id)
+        inspection = await self._inspect(exchange, runner, segments, exchange.chars)
         exchange.findings += inspection.findings
         exchange.inspected = True
         if inspection.action == "block":
@@ -202,7 +211,7 @@ class Pipeline:
         runner = self._output_guards(exchange)
         chars = sum(len(place.text) for place in places)
         segments = segments_of(places, _known(exchange.answered_by).provider_name)
-        inspection = await _inspect(runner, segments, chars, answer=True)
+        inspection = await self._inspect(exchange, runner, segments, chars, answer=True)
         exchange.findings += inspection.findings
         if inspection.action == "block":
             exchange.blocked = True
@@ -216,11 +225,25 @@ class Pipeline:
         """As it leaves: what was taken out must not have broken it either."""
         source = _known(exchange.answered_by).provider_name
         answers = [Segment(text, Channel.MODEL, source) for text in exchange.protocol.answers(document)]
-        inspection = await _inspect(structure, answers, 0, answer=True)
+        inspection = await self._inspect(exchange, structure, answers, 0, answer=True)
         exchange.findings += inspection.findings
         if inspection.action == "block":
             exchange.blocked = True
             raise Refused(422, "answer_blocked", _blocked_by("answer", inspection), outcome="blocked")
+
+    async def _inspect(
+        self, exchange: Exchange, runner: GuardRunner, segments: list[Segment], chars: int, *, answer: bool = False
+    ) -> Inspection:
+        """What is long, or waits for others, is inspected beside the event loop: others are answered meanwhile."""
+        if runner.waits:
+            name = _known(exchange.subject).id
+            try:
+                return await self._waiting.run(name, runner.budget_seconds, runner.inspect, segments, answer=answer)
+            except TimeoutError:
+                return runner.unfinished()
+        if chars > _LARGE_CHARS or len(segments) > _MANY_SEGMENTS:
+            return await asyncio.to_thread(runner.inspect, segments, answer=answer)
+        return runner.inspect(segments, answer=answer)
 
     def _output_guards(self, exchange: Exchange) -> GuardRunner:
         instructions = _texts(exchange, Channel.SYSTEM)
@@ -255,9 +278,10 @@ class Pipeline:
             for event in events:
                 is_last = exchange.protocol.is_last(event.name, event.data)
                 if is_last and event.data.strip() == b"[DONE]":
-                    frames += [*guard.finish(), render_event(event.name, event.data)]
+                    frames += await self._judge_piece(exchange, guard, guard.finish)
+                    frames.append(render_event(event.name, event.data))
                 else:
-                    frames += guard.feed(event)
+                    frames += await self._judge_piece(exchange, guard, guard.feed, event)
                 if guard.blocked:
                     exchange.blocked = True
                     raise Refused(422, "answer_blocked", "a guard blocked the rest of the answer", outcome="blocked")
@@ -266,6 +290,17 @@ class Pipeline:
             if frames:
                 await reply.events(frames)
         raise Refused(502, "stream_cut", "the provider ended its stream too soon", outcome="stream_cut")
+
+    async def _judge_piece(
+        self, exchange: Exchange, guard: StreamGuard, work: Callable[..., list[bytes]], *args: Event
+    ) -> list[bytes]:
+        if not guard.waits:
+            return work(*args)
+        try:
+            return await self._waiting.run(_known(exchange.subject).id, guard.budget_seconds, work, *args)
+        except TimeoutError:
+            guard.give_up()
+            return []
 
     # Ends.
 
@@ -369,19 +404,6 @@ def _restored(exchange: Exchange, document: dict[str, Any]) -> bytes:
 
 def _texts(exchange: Exchange, channel: Channel) -> list[str]:
     return [place.text for place in exchange.places if place.channel is channel and len(place.text) >= _WORTH_CHARS]
-
-
-async def _inspect(runner: GuardRunner, segments: list[Segment], chars: int, *, answer: bool = False) -> Inspection:
-    """A long text is inspected beside the event loop: others are answered meanwhile."""
-    if runner.waits:
-        work = asyncio.to_thread(runner.inspect, segments, answer=answer)
-        try:
-            return await asyncio.wait_for(work, runner.budget_seconds)
-        except TimeoutError:
-            return runner.unfinished()
-    if chars > _LARGE_CHARS or len(segments) > _MANY_SEGMENTS:
-        return await asyncio.to_thread(runner.inspect, segments, answer=answer)
-    return runner.inspect(segments, answer=answer)
 
 
 def _call(exchange: Exchange) -> Call:

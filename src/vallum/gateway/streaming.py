@@ -70,6 +70,19 @@ class StreamGuard:
         self.usage: Usage | None = None
         self.texts: dict[Path, list[str]] = {}
 
+    @property
+    def waits(self) -> bool:
+        """Whether judging a piece may take its time: then it is no work for an event loop's thread."""
+        return self._runner.waits or self._structure is not None
+
+    @property
+    def budget_seconds(self) -> float:
+        return self._runner.budget_seconds
+
+    def give_up(self) -> None:
+        """Nobody waits for the guards any longer: nothing more leaves."""
+        self._note(self._runner.unfinished().findings, blocked=True)
+
     def feed(self, event: Event) -> list[bytes]:
         """What of this event may leave now, in order. Raises Refused for a stream that must be cut."""
         document = _decode(event.data)

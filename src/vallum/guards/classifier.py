@@ -7,7 +7,7 @@ stretches, of which the worst counts.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from math import exp, isfinite, log
 from pathlib import Path
@@ -38,8 +38,16 @@ class ClassifierMismatch(IntegrityError):
 
 def digest_of(folder: Path) -> str:
     """SHA-256 over the files' own digests, in the order model, tokenizer, configuration. Raises Invalid."""
+    return _digest(_read(folder))
+
+
+def _digest(files: Mapping[str, bytes]) -> str:
+    return sha256(b"".join(sha256(files[name]).digest() for name in _FILES)).hexdigest()
+
+
+def _read(folder: Path) -> Mapping[str, bytes]:
     try:
-        return sha256(b"".join(sha256((folder / name).read_bytes()).digest() for name in _FILES)).hexdigest()
+        return {name: (folder / name).read_bytes() for name in _FILES}
     except OSError as e:
         raise Invalid(f"the folder holds {', '.join(_FILES)}; {folder}: {e.strerror}") from e
 
@@ -61,17 +69,18 @@ class OnnxClassifier:
         import onnxruntime
         from tokenizers import Tokenizer
 
-        if digest_of(folder) != digest:
+        files = _read(folder)  # once: what is loaded is what was hashed
+        if _digest(files) != digest:
             raise ClassifierMismatch(f"the classifier in {folder} is not the declared one: its digest differs")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._numpy = numpy
         try:
             # From the bytes, so that a file beside it is not drawn in as the model's external data.
-            raw = (folder / "model.onnx").read_bytes()
-            self._session = onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
-            self._tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text())
-            config = json.loads((folder / "config.json").read_text())
+            model = files["model.onnx"]
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
+            config = json.loads(files["config.json"])
             labels = {int(number): str(name) for number, name in config.get("id2label", {}).items()}
         except Exception as e:
             raise Invalid(f"the classifier in {folder} cannot be loaded: {type(e).__name__}: {str(e)[:200]}") from e

@@ -290,6 +290,17 @@ expires = 2099-01-01
 name = "politics"
 words = ["elect*", "parliament"]
 
+[applications.plugged]
+owner = "o@example.com"
+models = ["echo"]
+limits = {{ requests_per_minute = 100000 }}
+guards.input = {{ injection = "off", budget_milliseconds = 200 }}
+[[applications.plugged.guards.output.plugins]]
+guard = "slow-test"
+mode = "detect"
+[applications.plugged.guards.output]
+budget_milliseconds = 200
+
 [applications.excepted]
 owner = "o@example.com"
 models = ["echo"]

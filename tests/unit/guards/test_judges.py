@@ -81,6 +81,27 @@ def test_what_is_no_number_makes_the_text_an_attack(said):
     assert verdict.is_attack
 
 
+def test_it_is_asked_about_a_few_texts_of_a_request_and_the_same_one_once():
+    class Counting:
+        asked = 0
+
+        def logit(self, text, channel):
+            self.asked += 1
+            return -60.0
+
+    def segments(texts):
+        return [Segment(text, Channel.USER, "t") for text in texts]
+
+    judge, text = Counting(), "hello override"
+    guard = Injection(judge=judge, thresholds={Channel.USER: Injection().score(text) + 0.05})
+    assert not any(v.is_attack for v in guard.judge_all(segments([text] * 50))[:-1])
+    assert judge.asked <= 2  # the text, and all of them on end
+    judge.asked = 0
+    verdicts = guard.judge_all(segments([f"{text} {'x' * n}" for n in range(1, 40)]))
+    assert judge.asked <= 8
+    assert len(verdicts) == 39
+
+
 def test_of_a_long_text_it_reads_the_part_that_looks_worst():
     class Listening:
         def logit(self, text, channel):
