@@ -69,8 +69,19 @@ def test_what_was_not_found_there_cannot_be_marked(server, engineer):
     path = f"/entries/{quiet}/reviews"
     with pytest.raises(Invalid, match="no finding of the guard injection"):
         engineer.request("POST", path, {"guard": "injection", "verdict": "wrong"})
-    with pytest.raises(Invalid, match="finds nothing"):
+    with pytest.raises(Invalid, match="give what was missed"):
         engineer.request("POST", path, {"guard": "injection", "verdict": "missed"})
+    with pytest.raises(Invalid, match="there is no guard inejction"):
+        engineer.request("POST", path, {"guard": "inejction", "verdict": "missed", "text": "x"})
+    for odd in (
+        {"guard": "a\x1b[31m", "verdict": "missed", "text": "x"},
+        {"guard": "pii", "verdict": "missed", "text": ""},
+    ):
+        with pytest.raises(Invalid):
+            engineer.request("POST", path, odd)
+    for path_ in ("/entries/a%00b", "/entries/a%0ab/reviews"):
+        with pytest.raises((Invalid, NotFound)):
+            engineer.request("POST" if "reviews" in path_ else "GET", path_, {} if "reviews" in path_ else None)
     with pytest.raises(NotFound):
         engineer.request("POST", "/entries/ent_nothing/reviews", {"guard": "injection", "verdict": "right"})
     review = next(e["entry_id"] for e in engineer.entries(limit=50) if e["kind"] == "change")
@@ -89,7 +100,8 @@ def test_cases_are_for_security_with_a_fresh_factor(server, engineer):
         with pytest.raises(Denied):
             client.request("POST", "/entries/ent_x/reviews", {"guard": "injection", "verdict": "right", "text": "x"})
     done = server.vallum("guard", "cases", check=False)  # whoever holds the folder is no reader of contents
-    assert done.returncode != 0
+    assert done.returncode == 2
+    reviewed(engineer)
     reads = [e for e in engineer.entries(limit=20) if e["action"] == "guards:case:read"]
     assert {e["effect"] for e in reads} == {"allow", "deny"}
 

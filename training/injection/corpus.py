@@ -8,6 +8,7 @@ import base64
 import codecs
 import json
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +33,11 @@ _REAL_ATTACK_TIMES, _REAL_HARMLESS_TIMES = 5, 2
 _PAIRS = 9000
 _GRAMMAR_SHARE = 0.75
 _BARE_SHARE = 0.4  # of notes that are also shown by themselves: a tool may return nothing else
-_ENCODED = 6000
+_ENCODED = 8000
 _WRITTEN = {"prompts": 0, "harmless_twins": 0, "injections": 1, "jailbreaks": 1}
 _WRITTEN_TIMES = 4  # each written text counts as several generated ones: no two of them are alike
-_NOTE_PAIRS = 12  # documents that each written note is put into
+_DOCUMENT_TIMES = 8  # a document is shown in a few windows each time
+_NOTE_PAIRS = 7  # documents that each written note is put into
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,10 @@ def _encoded(harmless: Sequence[Text], chance: random.Random) -> Iterator[Text]:
         yield Text(chance.choice(_ENCODINGS)(text), 0, "made-encoded", chance.random() < 0.5)
 
 
+_MORSE_SIGNS = (
+    ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.."
+)
+_MORSE = dict(zip("abcdefghijklmnopqrstuvwxyz", _MORSE_SIGNS.split(), strict=True))
 _ENCODINGS: tuple[Callable[[str], str], ...] = (
     lambda t: base64.b64encode(t.encode()).decode(),
     lambda t: base64.b32encode(t.encode()).decode(),
@@ -122,6 +128,14 @@ _ENCODINGS: tuple[Callable[[str], str], ...] = (
     lambda t: " ".join(t.replace(" ", "")),
     lambda t: "-".join(t.replace(" ", "")),
     lambda t: ".".join(t.replace(" ", "")),
+    lambda t: re.sub(r"\W+", "_", t),
+    lambda t: re.sub(r"\W+", "-", t),
+    lambda t: t.replace(" ", "+"),
+    lambda t: re.sub(r"\W", "", t.title()),
+    lambda t: base64.b32encode(t.encode()).decode().lower(),
+    lambda t: base64.b64encode(t.encode("utf-16-le")).decode(),
+    lambda t: ", ".join(f"0x{byte:02x}" for byte in t.encode()),
+    lambda t: " / ".join(" ".join(_MORSE.get(c, "") for c in word.lower()) for word in t.split()),
     lambda t: "".join(f"%{byte:02x}" for byte in t.encode()),
     lambda t: quote(t, safe=""),
     lambda t: quote("".join(f"&#{ord(c)};" for c in t), safe=""),
@@ -138,7 +152,7 @@ def _pairs(rows: Sequence[Text], attacks: Grammar, documents: Grammar, chance: r
     real = written("documents")
     carriers = [r.text for r in rows if r.label == 0 and r.data]
     for document in real:
-        for _ in range(_WRITTEN_TIMES):
+        for _ in range(_DOCUMENT_TIMES):
             yield Text(document, 0, "written-documents", True)
     for note in written("notes") + written("requests"):
         yield Text(note, 1, "written-bare-notes", True, (0, len(note)))

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
@@ -101,9 +102,15 @@ def _find(scope: Any) -> tuple[Route, dict[str, str]]:
         raise _BadRequest(Problem(405, "Method not allowed", "method_not_allowed", str(e)), allow) from None
     except UnicodeDecodeError:
         raise _BadRequest(Problem(400, "Invalid request", "invalid", "the path is not valid UTF-8")) from None
+    if found is not None and any(_CONTROL.search(value) for value in found[1].values()):
+        raise Invalid("the path holds control characters")
     if found is None:
         raise _BadRequest(Problem(404, "Not found", "unknown_route", f"see {PREFIX}/openapi.json for what there is"))
     return found
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NUL = re.compile(rb"\x00|\\u0000")  # which no database keeps in a text
 
 
 def _query(route: Route, raw: bytes) -> Any:
@@ -112,6 +119,8 @@ def _query(route: Route, raw: bytes) -> Any:
     except (ValueError, UnicodeDecodeError):
         raise Invalid("the query string cannot be read") from None
     given = dict(pairs)
+    if any(_CONTROL.search(value) for value in given.values()):
+        raise Invalid("the query holds control characters")
     if len(given) != len(pairs):
         raise Invalid("a query parameter was given twice")
     if route.query is None:
@@ -130,6 +139,8 @@ def _body(route: Route, headers: Mapping[str, str], raw: bytes) -> Any:
             raise Invalid("this route takes no body")
         return None
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if _NUL.search(raw):
+        raise Invalid("body: U+0000 is no character of a text here")
     try:
         if kind == _FORM and route.name == "grant_token":
             return msgspec.convert(_form(raw, headers), route.body)

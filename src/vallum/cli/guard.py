@@ -96,7 +96,12 @@ def evaluate(
     scores = [verdict.score for verdict in verdicts]
     thresholds = {verdict.threshold for verdict in verdicts}
     threshold = thresholds.pop() if len(thresholds) == 1 else None
-    result: dict[str, Any] = {"guard": guard, **measure(scores, labels, threshold).to_json()}
+    if len(set(labels)) == 1:  # as the first week's reviews may be: no curve, and a share all the same
+        flagged = _share(verdict.is_flagged for verdict in verdicts)
+        result: dict[str, Any] = {"guard": guard, "texts": len(labels), "label": labels[0], "flagged": flagged}
+        print(json.dumps(result)) if as_json else print_record(result)
+        return
+    result = {"guard": guard, **measure(scores, labels, threshold).to_json()}
     if threshold is None:  # each channel has its own
         result["false_alarms"] = _share(
             verdict.is_flagged for verdict, label in zip(verdicts, labels, strict=True) if not label
@@ -126,11 +131,13 @@ def digest(
     folder: Annotated[Path, typer.Argument(help="model.onnx, tokenizer.json and config.json of a classifier.")],
     as_json: AsJson = False,
 ) -> None:
-    """The digest that a classifier or `injection_judge` declares: only the model that was meant is loaded."""
-    from vallum.guards.classifier import digest_of
+    """What a classifier or `injection_judge` declares: the digest, since only the model that was meant is loaded, and
+    which of its labels make a finding.
+    """
+    from vallum.guards.classifier import digest_of, labels_in
 
-    found = digest_of(folder)
-    print_json({"folder": str(folder), "digest": found}) if as_json else print(found)
+    found = {"folder": str(folder), "digest": digest_of(folder), "labels": labels_in(folder)}
+    print_json(found) if as_json else print_record({**found, "labels": ", ".join(found["labels"])})
 
 
 @command(
@@ -188,7 +195,7 @@ def review(
         body["text"] = _one_text(text)
     with opened(data, url, config) as transport:
         done = transport.perform("review_finding", path={"id": entry}, body=body)
-    report_(as_json, done, f"{done['review']}: the guard {guard} was {verdict} on {entry}")
+    report_(as_json, done, printable(f"{done['review']}: the guard {guard} was {verdict} on {entry}"))
 
 
 @command(
@@ -197,15 +204,16 @@ def review(
 )  # fmt: skip
 def cases(
     guard: GuardName = "injection",
-    data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
+    url: Url = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Write the reviewed cases of a guard as JSON lines for `vallum guard eval`; asks for a fresh second factor.
+    """Write the reviewed cases of a guard as JSON lines for `vallum guard eval`. Of several reviews of one text the
+    newest counts.
 
-    Of several reviews of one text the newest counts.
+    They are contents: somebody with the role security reads them, signed in (vallum login) with a fresh second factor.
     """
     known: dict[tuple[str, str], dict[str, Any]] = {}
     page: dict[str, Any] = {"next": None}
-    with opened(data, url, config) as transport:
+    with opened(None, url) as transport:
         while True:
             query = {} if page["next"] is None else {"before": page["next"]}
             page = transport.perform("export_cases", path={"guard": guard}, body=query)

@@ -197,7 +197,7 @@ class ConsoleApp:
         path = {"id": request.path_params["id"]}
         body = {name: form.get(name, "") for name in ("guard", "verdict", "channel")}
         if text := form.get("text", ""):
-            body["text"] = text
+            body["text"] = text.replace("\r\n", "\n")  # as browsers send a line's end
         try:
             done = await self._perform("review_finding", visitor, path=path, body=body)
             shown: dict[str, Any] = {"notice": f"Recorded in {done.review}: {done.guard} was {done.verdict}."}
@@ -301,10 +301,10 @@ def _qr(uri: str) -> str:
 
 
 def _guards_of(entry: Any) -> list[str]:
-    """Which guards somebody may review there: those that found something first, then the one that misses most."""
+    """Which guards somebody may review there: those that found something first, then those that may have missed it."""
     if entry.kind != "inference":
         return []
-    return [*dict.fromkeys(finding.guard for finding in entry.findings), "injection"]
+    return list(dict.fromkeys([*(finding.guard for finding in entry.findings), "injection", "secrets", "pii"]))
 
 
 def _modes(settings: Any) -> str:

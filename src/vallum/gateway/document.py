@@ -43,6 +43,12 @@ _FIELD_NAMES = frozenset(
      "output_tokens", "prompt_tokens", "completion_tokens", "total_tokens", "service_tier", "response_format",
      "content_block", "partial_json", "item_id", "output_index", "content_index", "sequence_number", "item", "part"}
 )  # fmt: skip
+# Those whose value names something: a model, a type, a tool.
+_NAMING_FIELDS = frozenset(
+    {"model", "type", "name", "format", "id", "user", "effort", "detail", "service_tier", "status", "tool_call_id",
+     "call_id", "tool_use_id", "encoding_format", "language", "voice", "$ref", "verbosity", "summary"}
+)  # fmt: skip
+_ONE_WORD = re.compile(r"\S{1,128}")
 # How images, audio and documents begin. Base64 that begins otherwise is text like any other.
 _MEDIA_MAGIC = (
     b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"RIFF", b"%PDF-", b"PK\x03\x04", b"OggS", b"ID3",
@@ -107,6 +113,11 @@ class Place:
         self.channel = channel
         self.head = head  # not None: the text stands there as base64 behind this
 
+    @property
+    def is_field(self) -> bool:
+        """Whether it names something: a key, or one word in a field for that. What is said stands elsewhere."""
+        return self.key is None or (self.key in _NAMING_FIELDS and _ONE_WORD.fullmatch(self.text) is not None)
+
     def replace(self, text: str) -> None:
         if self.key is None:
             number, name = 1, text
@@ -127,7 +138,7 @@ def text_places(document: Document, channel: Channel) -> list[Place]:
 
 
 def segments_of(places: list[Place], source: str) -> list[Segment]:
-    return [Segment(p.text, p.channel, source, p.channel is Channel.SYSTEM) for p in places]
+    return [Segment(p.text, p.channel, source, p.channel is Channel.SYSTEM, p.is_field) for p in places]
 
 
 def _walk(value: Any, channel: Channel, found: list[Place], depth: int) -> None:

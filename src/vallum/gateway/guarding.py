@@ -1,5 +1,7 @@
 """Each application's guards, built once for each set of settings."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from time import monotonic
@@ -20,13 +22,16 @@ from vallum.guards import (
     build_runner,
     kinds_of,
 )
-from vallum.inventory import Application, GuardSettings, InputGuards, OutputGuards
+from vallum.guards.build import GUARDS
+from vallum.inventory import Application, GuardException, GuardSettings, InputGuards, OutputGuards
 from vallum.kernel.errors import IntegrityError, Invalid, Unavailable
 
-__all__ = ["Guarding", "problems"]
+__all__ = ["Guarding", "guard_names", "problems"]
 
 _GUARDS = ("secrets", "pii", "unicode", "size", "deny", "topics")
 _OUTPUT_GUARDS = ("links", "markup", "code", "refusal", "repetition")
+_log = logging.getLogger("vallum.gateway")
+_NOT_BUILT = "this application's guards cannot be built; the log of the gateway says why"
 _TRY_AGAIN_SECONDS = 10
 _MAX_BUILT = 256  # one holds some megabytes of automata; applications that agree share one
 
@@ -36,7 +41,7 @@ class Guarding:
 
     def __init__(self) -> None:
         self._built: dict[Any, GuardRunner] = {}
-        self._failed: dict[Any, tuple[float, str]] = {}  # until when, and why: making it again costs as much
+        self._failed: dict[Any, float] = {}  # until when it is not tried again: making it costs as much each time
 
     def is_built(self, application: Application) -> bool:
         settings = application.guards
@@ -84,15 +89,14 @@ class Guarding:
     def _runner(self, settings: InputGuards | OutputGuards) -> GuardRunner:
         runner = self._built.get(settings)
         if runner is None:
-            until, why = self._failed.get(settings, (0.0, ""))
-            if monotonic() < until:
-                raise Unavailable(why)
+            if monotonic() < self._failed.get(settings, 0.0):
+                raise Unavailable(_NOT_BUILT)
             try:
                 runner = _build(settings)
             except (Invalid, IntegrityError, Unavailable) as e:  # nothing a client could change: a plug-in not here
-                why = f"this application's guards cannot be built: {e}"
-                self._failed[settings] = monotonic() + _TRY_AGAIN_SECONDS, why
-                raise Unavailable(why) from e
+                _log.error("an application's guards cannot be built, and it is refused: %s", e)
+                self._failed[settings] = monotonic() + _TRY_AGAIN_SECONDS
+                raise Unavailable(_NOT_BUILT) from e
             if len(self._built) >= _MAX_BUILT:
                 self._built.pop(next(iter(self._built)))
             self._built[settings] = runner
@@ -128,17 +132,43 @@ def _exceptions(settings: GuardSettings) -> list[Exempt]:
     return [Exempt(e.guard, Mode(e.mode), e.kind, e.channel, e.expires) for e in settings.exceptions]
 
 
+def guard_names(application: Application | None) -> frozenset[str]:
+    """Every guard there is for an application: Vallum's, plug-ins and classifiers."""
+    if application is None:
+        return GUARDS
+    both = (application.guards.input, application.guards.output)
+    return GUARDS.union(*({p.guard for p in s.plugins} | {c.name for c in s.classifiers} for s in both))
+
+
 def problems(application: Application) -> Iterator[str]:
     """What in an application's guards could not be built, or would never match: said when it is planned."""
     for place, settings in (("guards.input", application.guards.input), ("guards.output", application.guards.output)):
         for number, exception in enumerate(settings.exceptions, start=1):
-            kinds = kinds_of(exception.guard)
-            if exception.kind != "*" and kinds is not None and exception.kind not in kinds:
-                near = get_close_matches(exception.kind, kinds, 1)
-                meant = f"; did you mean {near[0]}?" if near else ""
-                yield f"{place}.exceptions, number {number}: {exception.guard} has no kind {exception.kind}{meant}"
+            yield from (f"{place}.exceptions, number {number}: {p}" for p in _problems_of(exception, settings))
+        named = [plugin.guard for plugin in settings.plugins] + [each.name for each in settings.classifiers]
+        for name, count in Counter(named).items():
+            if name in GUARDS:
+                yield f"{place}: {name} is a guard of Vallum's; give the plug-in or classifier another name"
+            if count > 1:
+                yield f"{place}: {name} is declared {count} times"
+        topics = Counter(topic.name for topic in settings.topic_lists)
+        twice = sorted(name for name, count in topics.items() if count > 1)
+        yield from (f"{place}.topic_lists: {name} is declared more than once" for name in twice)
         try:
             DenyList(settings.deny_phrases)
             TopicGuard([Topic(topic.name, topic.words, topic.least) for topic in settings.topic_lists])
         except Invalid as e:
             yield f"{place}: {e}"
+    settings = application.guards.input
+    if settings.injection_judge is not None and settings.injection == "off":
+        yield "guards.input.injection_judge: the guard injection is off, so nobody would ask it"
+
+
+def _problems_of(exception: GuardException, settings: GuardSettings) -> Iterator[str]:
+    kinds = kinds_of(exception.guard)
+    if exception.guard == TopicGuard.name:
+        kinds = frozenset(f"topic_{topic.name}" for topic in settings.topic_lists)
+    if exception.kind != "*" and kinds is not None and exception.kind not in kinds:
+        near = get_close_matches(exception.kind, kinds, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        yield f"{exception.guard} has no kind {exception.kind}{meant}"

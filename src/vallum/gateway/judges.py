@@ -61,7 +61,7 @@ class HttpJudge:
 def open_classifier(declared: Classifier) -> Guard:
     """One for the process. Raises as `open_judge` does."""
     try:
-        model = OnnxClassifier(Path(declared.onnx), declared.digest)
+        model = OnnxClassifier(Path(declared.onnx), declared.digest, declared.labels)
     except ImportError as e:
         raise Unavailable(_NEEDS_EXTRA) from e
     return ClassifierGuard(declared.name, model, declared.threshold)
@@ -73,6 +73,6 @@ def open_judge(declared: InjectionJudge) -> Judge:
     if declared.url:
         return HttpJudge(declared.url, declared.timeout_milliseconds / 1000)
     try:
-        return OnnxClassifier(Path(declared.onnx), declared.digest)
+        return OnnxClassifier(Path(declared.onnx), declared.digest, declared.labels)
     except ImportError as e:
         raise Unavailable(_NEEDS_EXTRA) from e

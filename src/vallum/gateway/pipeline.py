@@ -163,15 +163,16 @@ class Pipeline:
             exchange.blocked = True
             raise Refused(400, "request_blocked", _blocked_by("request", inspection), outcome="blocked")
         exchange.tokens = inspection.tokens
+        if self._guarding.judges_structure(application):
+            await self._take_structure(exchange)  # as the caller wrote it, which is how the answer will leave
         if inspection.action == "redact":
             _replace(exchange.places, inspection.texts, 400, "request_blocked")
-        if self._guarding.judges_structure(_known(exchange.application)):
-            await self._take_structure(exchange)
 
     async def _take_structure(self, exchange: Exchange) -> None:
         """A schema is its caller's, and may be large: others are answered while it is read."""
         schema = exchange.protocol.schema(exchange.document)
         if schema is not None:
+            schema = decode_document(encode_document(schema))
             application = _known(exchange.application)
             exchange.structure = await asyncio.to_thread(self._guarding.structure, application, schema)
 
@@ -224,7 +225,8 @@ class Pipeline:
     async def _check_structure(self, exchange: Exchange, structure: GuardRunner, document: dict[str, Any]) -> None:
         """As it leaves: what was taken out must not have broken it either."""
         source = _known(exchange.answered_by).provider_name
-        answers = [Segment(text, Channel.MODEL, source) for text in exchange.protocol.answers(document)]
+        said = (exchange.tokens.restore(text) for text in exchange.protocol.answers(document))
+        answers = [Segment(text, Channel.MODEL, source) for text in said]
         inspection = await self._inspect(exchange, structure, answers, 0, answer=True)
         exchange.findings += inspection.findings
         if inspection.action == "block":

@@ -53,6 +53,7 @@ class StreamGuard:
         self._structure = structure
         self._holds = structure is not None and _may_block(structure)
         self._held: dict[Path, list[str]] = {}
+        self._judged: set[str] = {""}  # answers whose structure was judged
         self._tokens = tokens or Tokens()
         self._restorers: dict[Path, Restorer] = {}
         self._protocol = protocol
@@ -169,8 +170,7 @@ class StreamGuard:
         whole = "".join(self._held.pop(path, ()))
         if self._structure is None or not whole:
             return ""
-        inspection = self._structure.inspect([Segment(whole, Channel.MODEL, self._source)], answer=True)
-        self._note(inspection.findings, blocked=inspection.action == "block")
+        self._judge_whole(self._structure, [whole])
         return whole if self._holds and not self.blocked else ""
 
     def _inspect_whole(self, delta: Delta, text: str) -> int:
@@ -227,6 +227,16 @@ class StreamGuard:
                 place.replace(leaving)
             elif inspection.action == "allow" and len(text) <= 256 and len(self._clean) < _MAX_KEPT_WHOLE:
                 self._clean.add(text)
+        if self._structure is not None:
+            self._judge_whole(self._structure, self._protocol.answers(document))
+
+    def _judge_whole(self, structure: GuardRunner, texts: list[str]) -> None:
+        """An event that says an answer whole: some clients read it there."""
+        fresh = [Segment(text, Channel.MODEL, self._source) for text in texts if text not in self._judged]
+        if fresh:
+            self._judged.update(segment.text for segment in fresh)
+            inspection = structure.inspect(fresh, answer=True)
+            self._note(inspection.findings, blocked=inspection.action == "block")
 
     def _note(self, findings: tuple[Counted, ...], *, blocked: bool) -> None:
         self.findings += findings

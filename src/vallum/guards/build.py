@@ -23,10 +23,17 @@ from vallum.guards.runner import DEFAULT_BUDGET_SECONDS, GuardRunner
 from vallum.guards.secrets import build_secrets_guard
 from vallum.guards.segment import Channel
 from vallum.guards.size import Size
+from vallum.guards.structure import KINDS as STRUCTURE_KINDS
 from vallum.guards.topics import Topic, TopicGuard
 from vallum.kernel.errors import Invalid
 
-__all__ = ["build_runner", "kinds_of"]
+__all__ = ["GUARDS", "build_runner", "kinds_of"]
+
+
+GUARDS = frozenset(
+    {"size", "secrets", "pii", "unicode", "deny", "topics", "links", "markup", "code", "refusal", "repetition",
+     "injection", "leakage", "groundedness", "structure"}
+)  # fmt: skip
 
 
 def build_runner(
@@ -76,30 +83,47 @@ def build_runner(
         injection = _shared_injection() if shared else Injection(thresholds=thresholds, judge=judge)
         readers.append((injection, modes.get("injection", Mode.OFF)))
     named = [(guard, modes.get(name, Mode.OFF)) for name, guard in guards.items()]
+    taken: set[str] = set()
     for name, mode in plugins:
         plugin = load_plugin(name)
-        _check_name(name, guards)
+        _check_name(name, taken)
         if hasattr(plugin, "find_in"):
             readers.append((cast(SegmentGuard, plugin), mode))
         else:
             named.append((plugin, mode))
     for guard, mode in more:
-        _check_name(guard.name, guards)
+        _check_name(guard.name, taken)
         named.append((guard, mode))
     waits = judge is not None or bool(plugins) or bool(more)
     return GuardRunner(named, readers, exceptions, budget_seconds=budget_seconds, waits=waits)
 
 
-def _check_name(name: str, guards: Mapping[str, Guard]) -> None:
-    if name in guards or name in ("injection", "leakage", "groundedness", "structure"):
+def _check_name(name: str, taken: set[str]) -> None:
+    if name in taken:
+        raise Invalid(f"there are two guards named {name}")
+    taken.add(name)
+    if name in GUARDS:
         raise Invalid(f"the guard {name} is Vallum's own; a plug-in has another name")
 
 
 def kinds_of(name: str) -> frozenset[str] | None:
     """What a guard of rules may find; None for one whose kinds are no closed list."""
-    makers: Mapping[str, Callable[[], RuleGuard]] = {"secrets": build_secrets_guard, "pii": build_pii_guard}
-    make = makers.get(name)
-    return None if make is None else frozenset(owned.rule.kind for owned in make().owned)
+    rules: Mapping[str, Callable[[], RuleGuard]] = {
+        "secrets": build_secrets_guard, "pii": build_pii_guard, "markup": build_markup_guard, "code": build_code_guard,
+        "links": build_links_guard,
+    }  # fmt: skip
+    if name in rules:
+        return frozenset(owned.rule.kind for owned in rules[name]().owned)
+    return _KINDS.get(name)
+
+
+_KINDS: Mapping[str, frozenset[str]] = {
+    "size": frozenset({"oversized"}),
+    "deny": frozenset({"denied_phrase"}),
+    "injection": frozenset({"prompt_injection", "indirect_injection"}),
+    "leakage": frozenset({"system_prompt", "canary"}),
+    "structure": frozenset(STRUCTURE_KINDS),
+}
 
 
 @cache

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Literal
+from typing import Literal, cast
 
 from vallum.guards.exceptions import Exceptions, Exempt
 from vallum.guards.patterns import RuleGuard, RuleSet
@@ -22,7 +22,7 @@ from vallum.guards.size import Size
 __all__ = ["DEFAULT_BUDGET_SECONDS", "FAILED", "GuardRunner", "Inspection", "Judged"]
 
 FAILED = "guard_failed"
-DEFAULT_BUDGET_SECONDS = 5.0
+DEFAULT_BUDGET_SECONDS = 10.0
 _SEPARATOR = "\n\x1e\n"  # between segments in the fast pass; what it joins that is not there is looked at again
 
 
@@ -49,11 +49,17 @@ def _for(answer: bool, mode: Mode) -> Mode:
     return Mode.REDACT if answer and mode is Mode.TOKENIZE else mode
 
 
-class _Blind:
-    """The cursor of a guard that cannot read a text in pieces: it fails, and what is not judged does not leave."""
+class _Whole:
+    """The cursor of a guard that cannot read a text in pieces: it holds all of it, and judges the whole."""
+
+    def __init__(self, guard: SegmentGuard) -> None:
+        self._guard = guard
 
     def advance(self, text: str, origin: int, *, final: bool) -> tuple[Sequence[Finding], int]:
-        raise NotImplementedError("this guard reads whole texts only")
+        if not final:
+            return (), 0
+        (found,) = self._guard.find_in([Segment(text, Channel.MODEL, "stream")])
+        return found, origin + len(text)
 
 
 class GuardRunner:
@@ -68,7 +74,7 @@ class GuardRunner:
         budget_seconds: float = DEFAULT_BUDGET_SECONDS,
         waits: bool = False,
     ) -> None:
-        """A guard that takes more than `budget_seconds` over what it is given has failed, whatever it then says.
+        """After `budget_seconds` of one inspection, of however many texts, every guard has failed, whatever it says.
 
         `waits` says that one may wait for somebody else: such a runner is no work for an event loop's thread.
         """
@@ -83,7 +89,14 @@ class GuardRunner:
         others = [guard for guard, _ in running if not isinstance(guard, RuleGuard)]
         self._size = next((guard for guard in others if isinstance(guard, Size)), None)
         self._others = tuple(guard for guard in others if guard is not self._size)
-        self._readers = tuple(guard for guard, _ in readers)
+        self._blind = tuple(guard for guard, _ in readers)  # of texts that arrive in pieces
+        self._sort()
+
+    def _sort(self) -> None:
+        """Those that read each text by itself, and those that read all together; some of these also read pieces."""
+        self._finders = tuple(guard for guard in self._others if not hasattr(guard, "find_in"))
+        together = (cast(SegmentGuard, guard) for guard in self._others if hasattr(guard, "find_in"))
+        self._readers = (*together, *self._blind)
 
     def runs(self, name: str, mode: Mode) -> bool:
         """Whether a guard of that mode runs here: one that is off does, where an exception turns a part of it on."""
@@ -96,6 +109,7 @@ class GuardRunner:
         extended = copy(self)
         extended.modes = {**self.modes, guard.name: mode}
         extended._others = (*self._others, guard)
+        extended._sort()
         return extended
 
     def unfinished(self) -> Inspection:
@@ -112,9 +126,10 @@ class GuardRunner:
         if oversized and self.worst(oversized) == "block":
             return Inspection("block", self.count(oversized), texts)  # before anything else takes time
         with_rules = self._rules is not None and self._may_match(self._rules, texts)
-        found = [self._find(text, with_rules=with_rules) for text in texts]
+        started = monotonic()
+        found = [self._find(text, started, with_rules=with_rules) for text in texts]
         for guard in self._readers:
-            self._read(guard, segments, found)
+            self._read(guard, segments, found, started)
         if not oversized and not any(found):
             return Inspection("allow", (), texts)
         judged = [
@@ -135,7 +150,7 @@ class GuardRunner:
         """One cursor for all rules and one for each other guard, for one text that arrives in pieces."""
         rules: list[tuple[str, Cursor]] = [] if self._rules is None else [("rules", self._rules.cursor())]
         others = (*self._others, *(() if self._size is None else (self._size,)))
-        blind: list[tuple[str, Cursor]] = [(guard.name, _Blind()) for guard in self._readers]
+        blind: list[tuple[str, Cursor]] = [(guard.name, _Whole(guard)) for guard in self._blind]
         return rules + [(guard.name, guard.cursor()) for guard in others] + blind
 
     def mode_of(self, finding: Finding, channel: Channel) -> Mode:
@@ -182,18 +197,16 @@ class GuardRunner:
     def _oversized_total(self, chars: int) -> list[Finding]:
         return [] if self._size is None else self._size.find_total(chars)
 
-    def _find(self, text: str, *, with_rules: bool) -> list[Finding]:
+    def _find(self, text: str, started: float, *, with_rules: bool) -> list[Finding]:
         """Every finding in one text. A guard that raises gives one over the whole of it, which blocks."""
         found: list[Finding] = []
         if with_rules and self._rules is not None:
-            started = monotonic()
             try:
                 found += self._rules.find(text)
                 self.check_time(started)
             except Exception:  # noqa: BLE001  what cannot be judged is not let through
                 found.append(Finding("rules", "", FAILED, 0, len(text)))
-        for guard in self._others:
-            started = monotonic()
+        for guard in self._finders:
             try:
                 fresh = list(guard.find(text))
                 if any(not 0 <= f.start <= f.end for f in fresh):
@@ -209,8 +222,9 @@ class GuardRunner:
         if monotonic() - started > self.budget_seconds:
             raise TimeoutError("a guard took more than its time")
 
-    def _read(self, guard: SegmentGuard, segments: Sequence[Segment], found: list[list[Finding]]) -> None:
-        started = monotonic()
+    def _read(
+        self, guard: SegmentGuard, segments: Sequence[Segment], found: list[list[Finding]], started: float
+    ) -> None:
         try:
             judged = list(guard.find_in(segments))
             self.check_time(started)

@@ -22,6 +22,7 @@ class Segment:
     channel: Channel
     source: str  # who gave it: an application, a provider, a tool
     trusted: bool = False
+    is_field: bool = False  # a name, or the value of a field that names something: no part of what is said
 
     def __repr__(self) -> str:
         return f"Segment({len(self.text)} characters, {self.channel}, {self.source})"

@@ -15,7 +15,7 @@ import re2
 from vallum.guards.port import Finding
 from vallum.kernel.errors import Invalid
 
-__all__ = ["KINDS", "Structure"]
+__all__ = ["KINDS", "Structure", "TooManySteps"]
 
 NAME = "structure"
 VERSION = "1"

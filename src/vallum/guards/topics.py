@@ -1,16 +1,18 @@
 """Subjects an application does not talk about: lists of words, of which several make a topic.
 
 One word is no topic: a list says how many of its words must be met. What this cannot see is a subject talked about in
-other words; a plug-in with a larger model can. Scripts that are written without spaces are read as runs of signs, so
-lists of words do not serve them: the deny list does.
+other words, or in letters of another script that only look alike; a plug-in with a larger model can. Scripts that are
+written without spaces are read as runs of signs, so lists of words do not serve them: the deny list does.
 """
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vallum.guards.plain import UNSEEN
 from vallum.guards.port import Finding
+from vallum.guards.segment import Segment
 from vallum.kernel.errors import Invalid
 
 __all__ = ["Topic", "TopicGuard"]
@@ -19,7 +21,9 @@ NAME = "topics"
 VERSION = "1"
 
 _MAX_WORD_CHARS = 40
-_WORD = re.compile(rf"[^\W_]{{1,{_MAX_WORD_CHARS}}}")
+# What belongs to the letter before it: vowel signs and accents written apart (of scripts up to Khmer), and the unseen.
+_MARKS = "".join(chr(n) for n in range(0x300, 0x1B00) if unicodedata.category(chr(n)) in ("Mn", "Mc"))
+_WORD = re.compile(rf"[^\W_](?:[^\W_]|[{_MARKS}{UNSEEN.pattern[1:-1]}]){{0,{_MAX_WORD_CHARS - 1}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +60,22 @@ class TopicGuard:
     def find(self, text: str) -> Sequence[Finding]:
         return self.cursor().advance(text, 0, final=True)[0] if self._topics else ()
 
+    def find_in(self, segments: Sequence[Segment]) -> Sequence[Sequence[Finding]]:
+        """The words of one channel count together: a subject is no other one in two messages."""
+        cursors = {channel: TopicCursor(self) for channel in {segment.channel for segment in segments}}
+        return [cursors[s.channel].of_next(s.text) if not s.trusted else () for s in segments]
+
     def cursor(self) -> "TopicCursor":
         return TopicCursor(self)
 
-    def topics_of(self, word: str) -> list[tuple[int, str]]:
-        """The topics that a word counts for, and as which of their words."""
+    def topics_of(self, word: str) -> dict[int, set[str]]:
+        """The topics that a word counts for, and as which of their words: all of them are met by it."""
         word = _folded(word)
-        found = [(number, word) for number in self._whole.get(word, ())]
+        found: dict[int, set[str]] = {number: {word} for number in self._whole.get(word, ())}
         for length in self._lengths:
             stem = word[:length]
-            found += [(number, stem + "*") for number in self._beginnings.get(stem, ())]
+            for number in self._beginnings.get(stem, ()):
+                found.setdefault(number, set()).add(stem + "*")
         return found
 
     def topic(self, number: int) -> Topic:
@@ -80,8 +90,14 @@ class TopicCursor:
 
     def __init__(self, guard: TopicGuard) -> None:
         self._guard = guard
-        self._seen: Mapping[int, set[str]] = {number: set() for number in range(len(guard))}
+        self._seen: list[set[str]] = [set() for _ in range(len(guard))]  # of each topic, the words of its list
+        self._met = [0] * len(guard)  # and how many words of the text they were
         self._done = 0  # the first position that was not looked at
+
+    def of_next(self, text: str) -> Sequence[Finding]:
+        """The findings in a text of its own that goes on with the count."""
+        self._done = 0
+        return self.advance(text, 0, final=True)[0]
 
     def advance(self, text: str, origin: int, *, final: bool) -> tuple[Sequence[Finding], int]:
         end = origin + len(text)
@@ -92,12 +108,12 @@ class TopicCursor:
                 self._done = origin + match.start()
                 return found, self._done
             self._done = origin + match.end()
-            for number, word in self._guard.topics_of(match.group()):
-                seen, topic = self._seen[number], self._guard.topic(number)
-                if word not in seen and len(seen) < topic.least:
-                    seen.add(word)
-                    if len(seen) == topic.least:
-                        found.append(self._finding(topic, origin + match.start(), self._done))
+            for number, words in self._guard.topics_of(match.group()).items():
+                topic, is_new = self._guard.topic(number), not self._seen[number] & words
+                self._seen[number] |= words
+                self._met[number] += is_new
+                if is_new and self._met[number] == topic.least:
+                    found.append(self._finding(topic, origin + match.start(), self._done))
         self._done = end
         return found, end
 
@@ -107,4 +123,4 @@ class TopicCursor:
 
 
 def _folded(word: str) -> str:
-    return unicodedata.normalize("NFKC", word).casefold()
+    return unicodedata.normalize("NFKC", UNSEEN.sub("", word)).casefold()

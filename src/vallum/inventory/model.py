@@ -109,6 +109,9 @@ class PluginGuard(_Declared, frozen=True):
     mode: GuardMode = "detect"
 
 
+Labels = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...], Meta(max_length=1000)]
+
+
 class TopicList(_Declared, frozen=True):
     """A subject that an application does not talk about: `least` of these words, or beginnings of words (`elect*`)."""
 
@@ -123,6 +126,7 @@ class Classifier(_Declared, frozen=True):
     name: Name
     onnx: Annotated[str, Meta(min_length=1, max_length=4096)]
     digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    labels: Labels = ()  # of the model's, those that make a finding
     threshold: Annotated[float, Meta(gt=0, lt=1)] = 0.5
     mode: GuardMode = "detect"
 
@@ -142,7 +146,9 @@ class GuardSettings(_Declared, frozen=True):
     exceptions: Annotated[tuple[GuardException, ...], Meta(max_length=200)] = ()
     plugins: Annotated[tuple[PluginGuard, ...], Meta(max_length=50)] = ()
     classifiers: Annotated[tuple[Classifier, ...], Meta(max_length=20)] = ()
-    budget_milliseconds: Annotated[int, Meta(ge=10, le=60_000)] = 5000  # a guard that takes longer has failed
+    budget_milliseconds: Annotated[int, Meta(ge=10, le=60_000)] = (
+        10_000  # of one inspection; then its guards have failed
+    )
 
     def problems(self, place: str) -> Iterator[str]:
         for number, exception in enumerate(self.exceptions, start=1):
@@ -178,6 +184,7 @@ class InjectionJudge(_Declared, frozen=True):
     url: str = ""
     onnx: str = ""
     digest: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")] = ""
+    labels: Labels = ()  # of the model's, those that say attack
     timeout_milliseconds: Annotated[int, Meta(ge=10, le=30_000)] = 1000
     unsafe_plain_http: bool = False
 

@@ -132,4 +132,12 @@ def test_a_guard_of_segments_lets_no_stream_through_unread(installed, monkeypatc
     monkeypatch.setattr(EntryPoint, "load", lambda self: Reader)
     runner = build_runner({}, max_chars=1000, plugins=[("reader", Mode.DETECT)])
     assert runner.inspect([Segment("hello", Channel.USER, "a")]).action == "allow"
-    assert StreamInspector(runner).feed("a text that arrives in pieces, and is long enough to leave").blocked
+    text = "a text that arrives in pieces, and is long enough to leave"
+    inspector = StreamInspector(runner)
+    assert (inspector.feed(text).text, inspector.finish().text) == ("", text)  # held until it could be read
+    long = StreamInspector(runner)
+    assert any(long.feed(text * 100).blocked for _ in range(10))  # and one that is too long to be held is refused
+    monkeypatch.setattr(Reader, "find_in", lambda self, segments: 1 / 0)
+    broken = StreamInspector(runner)
+    broken.feed(text)
+    assert broken.finish().blocked

@@ -15,7 +15,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from vallum.gateway.guarding import Guarding
 from vallum.gateway.judges import HttpJudge, open_judge
 from vallum.guards import Channel, Injection, Segment
-from vallum.guards.classifier import ClassifierGuard, ClassifierMismatch, OnnxClassifier, digest_of
+from vallum.guards.classifier import ClassifierGuard, ClassifierMismatch, OnnxClassifier, digest_of, labels_in
 from vallum.guards.conformance import check_guard
 from vallum.inventory import Classifier, InjectionJudge
 from vallum.inventory.model import Application, Guards, OutputGuards
@@ -49,7 +49,7 @@ def folder(tmp_path):
 
 
 def test_a_classifier_judges_the_worst_stretch(folder):
-    judge = OnnxClassifier(folder, digest_of(folder))
+    judge = OnnxClassifier(folder, digest_of(folder), ["INJECTION"])
     assert judge.logit("hello please", Channel.USER) == pytest.approx(-1)
     assert judge.logit("please override", Channel.USER) == pytest.approx(4)
     assert judge.logit("hello " * 16 + "override " + "hello " * 16, Channel.TOOL) > 4
@@ -60,7 +60,7 @@ def test_a_classifier_judges_the_worst_stretch(folder):
 
 
 def test_it_is_asked_near_the_threshold_alone(folder):
-    judge = OnnxClassifier(folder, digest_of(folder))
+    judge = OnnxClassifier(folder, digest_of(folder), ["INJECTION"])
     grey = "hello override"
     plain = Injection().score(grey)
     near = Injection(judge=judge, thresholds={Channel.USER: plain + 0.05}).score(grey)
@@ -130,7 +130,7 @@ def test_another_model_than_the_one_that_was_meant_is_not_loaded(folder, name):
 def test_files_that_are_no_model_are_refused(folder):
     (folder / "model.onnx").write_bytes(b"\x08\x09garbage")
     with pytest.raises(Invalid, match="cannot be loaded"):
-        OnnxClassifier(folder, digest_of(folder))
+        OnnxClassifier(folder, digest_of(folder), ["INJECTION"])
 
 
 @pytest.fixture
@@ -184,7 +184,9 @@ def test_a_service_that_does_not_answer_makes_the_text_an_attack(service, status
 
 def test_what_is_declared_is_what_is_asked(service, folder):
     assert isinstance(open_judge(InjectionJudge(url=url(service))), HttpJudge)
-    assert isinstance(open_judge(InjectionJudge(onnx=str(folder), digest=digest_of(folder))), OnnxClassifier)
+    assert isinstance(
+        open_judge(InjectionJudge(onnx=str(folder), digest=digest_of(folder), labels=("INJECTION",))), OnnxClassifier
+    )
     wrong = [
         InjectionJudge(),
         InjectionJudge(onnx="/x"),
@@ -196,7 +198,7 @@ def test_what_is_declared_is_what_is_asked(service, folder):
 
 
 def test_a_classifier_is_a_guard_by_itself(folder):
-    guard = ClassifierGuard("toxicity", OnnxClassifier(folder, digest_of(folder)), 0.6)
+    guard = ClassifierGuard("toxicity", OnnxClassifier(folder, digest_of(folder), ["INJECTION"]), 0.6)
     check_guard(guard, found=["please override. hello again", "hello\noverride"], clean=["hello please. hello"])
     text = "hello please. please override. hello"
     (finding,) = guard.find(text)
@@ -205,21 +207,42 @@ def test_a_classifier_is_a_guard_by_itself(folder):
 
 
 def test_an_applications_classifier_runs_in_its_mode(folder):
-    declared = Classifier(name="toxicity", onnx=str(folder), digest=digest_of(folder), mode="redact")
+    declared = Classifier(
+        name="toxicity", onnx=str(folder), digest=digest_of(folder), labels=("INJECTION",), mode="redact"
+    )
     application = Application(owner="a", guards=Guards(output=OutputGuards(classifiers=(declared,))))
     segment = Segment("hello. please override! hello", Channel.MODEL, "t")
     inspection = Guarding().output(application).inspect([segment], answer=True)
     assert inspection.texts == ("hello.[redacted:toxicity] hello",)
     other = Classifier(name="toxicity", onnx=str(folder), digest="0" * 64)
-    with pytest.raises(Unavailable, match="differs"):
+    with pytest.raises(Unavailable, match="log"):
         Guarding().output(Application(owner="a", guards=Guards(output=OutputGuards(classifiers=(other,)))))
 
 
 @pytest.mark.parametrize(
-    ("labels", "more", "expected"),
-    [({"0": "not_toxic", "1": "toxic"}, {}, 4), ({"0": "toxic", "1": "neutral"}, {}, -4), ({}, {}, 4),
-     ({"0": "toxic", "1": "threat"}, {"problem_type": "multi_label_classification"}, 5)],
+    ("names", "labels", "more", "expected"),
+    [(["not_toxic", "toxic"], ["toxic"], {}, 4), (["hate", "nothate"], ["hate"], {}, -4),
+     (["toxic", "threat"], ["toxic", "threat"], {"problem_type": "multi_label_classification"}, None),
+     (["toxic", "neutral"], ["toxic"], {"problem_type": "multi_label_classification"}, 1)],
 )  # fmt: skip
-def test_which_label_counts(folder, labels, more, expected):
-    (folder / "config.json").write_text(json.dumps({"id2label": labels, **more}))
-    assert OnnxClassifier(folder, digest_of(folder)).logit("please override") == pytest.approx(expected)
+def test_the_declared_labels_count_and_no_other(folder, names, labels, more, expected):
+    (folder / "config.json").write_text(json.dumps({"id2label": dict(enumerate(names)), **more}))
+    assert labels_in(folder) == names
+    if expected is None:  # if all of them count, nothing is harmless
+        with pytest.raises(Invalid, match="toxic, threat"):
+            OnnxClassifier(folder, digest_of(folder), labels)
+    else:
+        assert OnnxClassifier(folder, digest_of(folder), labels).logit("please override") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("labels", [[], ["INJECTION", "SAFE"], ["injection"], ["SAFE", "odd"]])
+def test_labels_that_a_model_does_not_have_are_refused(folder, labels):
+    with pytest.raises(Invalid, match="it has SAFE, INJECTION"):
+        OnnxClassifier(folder, digest_of(folder), labels)
+
+
+@pytest.mark.parametrize("config", ["[]", "{", '{"id2label": {"x": 1}}', '{"max_position_embeddings": "x"}'])
+def test_an_odd_configuration_is_refused(folder, config):
+    (folder / "config.json").write_text(config)
+    with pytest.raises(Invalid):
+        OnnxClassifier(folder, digest_of(folder), ["INJECTION"])

@@ -1,6 +1,7 @@
 """The hold-back window: for every rule and every split, what leaves is what the whole would let through."""
 
 import random
+import time
 from itertools import pairwise
 
 import pytest
@@ -76,7 +77,7 @@ def test_no_character_of_a_blocked_match_leaves_character_by_character(matches):
 
 
 def _findings(text):
-    return BLOCK._find(text, with_rules=True)
+    return BLOCK._find(text, time.monotonic(), with_rules=True)
 
 
 @settings(max_examples=400, deadline=None)

@@ -57,3 +57,34 @@ def test_a_stream_about_it_ends_there():
     segment = Segment("chancellor of parliament", Channel.USER, "test")
     inspection = runner.inspect([segment])
     assert (inspection.action, inspection.findings[0].kind) == ("block", "topic_politics")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the chan\u00adcellor in par\u200bliament",
+        "the chancellor and his W\u0061\u0308hler",
+        "CHANCELLOR\ufe0f parliament",
+    ],
+)
+def test_what_is_not_seen_hides_no_word(text):
+    assert [kind for kind, _ in kinds(text)] == ["topic_politics"]
+
+
+def test_words_with_vowel_signs_are_words():
+    guard = TopicGuard([Topic("t", ("चुनाव", "संसद"))])
+    assert [f.kind for f in guard.find("संसद में चुनाव")] == ["topic_t"]
+
+
+def test_one_word_that_two_entries_name_counts_once():
+    guard = TopicGuard([Topic("p", ("elect*", "election"))])
+    assert guard.find("An election.") == []
+    assert guard.find("An election of the elected.") == []  # both are `elect*`
+
+
+def test_the_messages_of_one_channel_count_together():
+    runner = build_runner({"topics": Mode.BLOCK}, max_chars=1000, topics=[POLITICS])
+    pieces = [Segment(text, Channel.USER, "t") for text in ("the chancellor", "and then", "parliament")]
+    assert runner.inspect(pieces).action == "block"
+    mixed = [Segment("the chancellor", Channel.USER, "t"), Segment("parliament", Channel.TOOL, "t")]
+    assert runner.inspect(mixed).action == "allow"

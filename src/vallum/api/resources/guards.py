@@ -12,8 +12,10 @@ from msgspec import Meta
 from vallum.api.control import Call, Services
 from vallum.api.routing import Route, Sealed
 from vallum.gateway.document import decode_document, text_places
+from vallum.gateway.guarding import guard_names
 from vallum.guards import Channel
 from vallum.guards.scan import SCANNERS, scanner
+from vallum.inventory import Name
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import Invalid, NotFound
 from vallum.kernel.gate import Change
@@ -24,19 +26,20 @@ __all__ = ["ROUTES"]
 
 _DAY_SECONDS = 86_400
 _MAX_CASES = 20  # texts of one request that a guard finds something in; the first ones are enough
+_MAX_PAGE_CHARS = 4_000_000  # a page ends behind the review that exceeds it
 _CONTENT = "cases"
-Text = Annotated[str, Meta(max_length=128)]
 
 
 class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a person says of a guard's judgement on one request: `right`, `wrong` (it was harmless) or `missed`.
 
-    `text` is what was judged. Without it the kept content of the request is taken, where the application keeps any.
+    `text` is what was judged, as the reviewer says; the ledger does not hold it to the request. Without it the kept
+    content of the request is taken, where the application keeps any, and the guard finds something in it.
     """
 
-    guard: Annotated[str, Meta(min_length=1, max_length=128)]
+    guard: Name
     verdict: Literal["right", "wrong", "missed"]
-    text: Annotated[str, Meta(max_length=1_000_000)] | None = None
+    text: Annotated[str, Meta(min_length=1, max_length=1_000_000)] | None = None
     channel: Channel = Channel.USER
     keep_days: Annotated[int, Meta(ge=1, le=3650)] = 365
 
@@ -88,14 +91,26 @@ def prepare_review(services: Services, call: Call) -> Sealed:
     found = any(finding.guard == review.guard for finding in entry.findings)
     if review.verdict != "missed" and not found:
         raise Invalid(f"that entry has no finding of the guard {review.guard}; a missed one is reviewed as missed")
-    kept = [_Kept(review.text, review.channel)] if review.text else _from_contents(services, entry, review.guard)
+    application = services.inventory.application(entry.subject.partition(":")[2])
+    if not found and review.guard not in (known := guard_names(application)):
+        raise Invalid(f"there is no guard {review.guard}; there are {', '.join(sorted(known))}")
+    if review.text is not None:
+        kept = [_Kept(review.text, review.channel)]
+    elif review.verdict == "missed":
+        raise Invalid("text: give what was missed; the guard cannot say which text that was")
+    else:
+        kept = _from_contents(services, entry, review.guard)
     return Sealed({_CONTENT: msgspec.json.encode(kept)}, review.keep_days * _DAY_SECONDS)
 
 
 def _from_contents(services: Services, entry: StoredEntry, guard: str) -> list[_Kept]:
     """The texts of the kept request and answer in which the guard finds something."""
-    if guard not in SCANNERS or not entry.contents:
-        raise Invalid("text: give the text that was judged; this entry's content was not kept")
+    if guard not in SCANNERS:
+        raise Invalid(f"text: give the text that was judged; the guard {guard} cannot be run on the kept content")
+    if not entry.contents:
+        raise Invalid(
+            "text: give the text that was judged; this entry's content was not kept (of what is blocked, none is)"
+        )
     judge = scanner(guard)
     kept: list[_Kept] = []
     for name, channel in (("request", Channel.USER), ("answer", Channel.MODEL)):
@@ -103,7 +118,10 @@ def _from_contents(services: Services, entry: StoredEntry, guard: str) -> list[_
             if len(kept) < _MAX_CASES and judge(place.text, place.channel).is_flagged:
                 kept.append(_Kept(place.text, place.channel))
     if not kept:
-        raise Invalid("text: give the text that was judged; the guard finds nothing in the content that was kept")
+        raise Invalid(
+            "text: give the text that was judged; the guard finds nothing in the content that was kept, where what was "
+            "found may have been redacted"
+        )
     return kept
 
 
@@ -130,13 +148,18 @@ def export_cases(services: Services, call: Call, change: Change) -> CasePage:
         reviews = services.ledger.entries(
             conn, before=query.before, limit=query.limit, kind="change", asset=asset, newest_first=True
         )
-        cases = [
-            Case(kept.text, int(str(review.context["verdict"]) != "wrong"), kept.channel,
-                 str(review.context["verdict"]), str(review.context["entry"]), review.entry_id)
-            for review in reviews
-            if _CONTENT in review.contents
-            for kept in _opened(services, conn, review)
-        ]  # fmt: skip
+        cases: list[Case] = []
+        chars = 0
+        for review in reviews:
+            for kept in _opened(services, conn, review) if _CONTENT in review.contents else ():
+                verdict = str(review.context["verdict"])
+                label = int(verdict != "wrong")
+                cases.append(
+                    Case(kept.text, label, kept.channel, verdict, str(review.context["entry"]), review.entry_id)
+                )
+                chars += len(kept.text)
+            if chars > _MAX_PAGE_CHARS:
+                return CasePage(cases, review.index)
     return CasePage(cases, reviews[-1].index if len(reviews) == query.limit else None)
 
 

@@ -53,11 +53,16 @@ class AnthropicMessages:
 
     def schema(self, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
         config = document.get("output_config")
-        wanted = config.get("format") if isinstance(config, dict) else document.get("output_format")
+        named = config.get("format") if isinstance(config, dict) else None
+        wanted = named or document.get("output_format")
         return json_schema(wanted, wanted)
 
     def answers(self, answer: Mapping[str, Any]) -> list[str]:
-        blocks = (block for block in answer.get("content") or () if isinstance(block, dict))
+        whole = answer.get("message")
+        content = (whole if isinstance(whole, dict) else answer).get("content")
+        if isinstance(content, str):
+            return [content]
+        blocks = (block for block in content or () if isinstance(block, dict))
         return [b["text"] for b in blocks if b.get("type") == "text" and isinstance(b.get("text"), str)]
 
     def is_answer(self, path: Path) -> bool:

@@ -56,7 +56,8 @@ def json_schema(wanted: Any, holder: Any) -> Mapping[str, Any] | None:
     """
     kind = wanted.get("type") if isinstance(wanted, dict) else None
     if kind == "json_object":
-        return {}
+        schema = wanted.get("schema")
+        return schema if isinstance(schema, dict) else {}  # some servers take one there, too
     if kind != "json_schema":
         return None
     schema = holder.get("schema", True) if isinstance(holder, dict) else True

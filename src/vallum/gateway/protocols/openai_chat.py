@@ -49,10 +49,10 @@ class OpenAiChat:
 
     def answers(self, answer: Mapping[str, Any]) -> list[str]:
         choices = (c.get("message") for c in answer.get("choices") or () if isinstance(c, dict))
-        return [m["content"] for m in choices if isinstance(m, dict) and isinstance(m.get("content"), str)]
+        return [text_of_content(m["content"]) for m in choices if isinstance(m, dict) and m.get("content")]
 
     def is_answer(self, path: Path) -> bool:
-        return path[1:] == ("content",)
+        return path[1:2] == ("content",)
 
     def render_answer(self, answer: PlainAnswer) -> dict[str, Any]:
         message = {"role": "assistant", "content": answer.text, "refusal": None}

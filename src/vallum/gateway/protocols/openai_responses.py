@@ -58,9 +58,16 @@ class OpenAiResponses:
         return json_schema(wanted, wanted)
 
     def answers(self, answer: Mapping[str, Any]) -> list[str]:
-        items = (item for item in answer.get("output") or () if isinstance(item, dict))
-        parts = (part for item in items for part in item.get("content") or () if isinstance(part, dict))
-        return [p["text"] for p in parts if p.get("type") == "output_text" and isinstance(p.get("text"), str)]
+        whole = answer.get("response")
+        items = [*((whole if isinstance(whole, dict) else answer).get("output") or ()), answer.get("item")]
+        found: list[str] = []
+        for item in items:
+            content = item.get("content") if isinstance(item, dict) else None
+            found += [content] if isinstance(content, str) else _output_texts(content)
+        found += _output_texts([answer.get("part")])
+        if answer.get("type") == "response.output_text.done" and isinstance(answer.get("text"), str):
+            found.append(answer["text"])
+        return found
 
     def is_answer(self, path: Path) -> bool:
         return path[:1] == ("response.output_text.delta",)
@@ -184,3 +191,8 @@ def _response(answer: PlainAnswer, status: str, output: list[dict[str, Any]]) ->
             "total_tokens": usage.input_tokens + usage.output_tokens,
         },
     }
+
+
+def _output_texts(parts: Any) -> list[str]:
+    said = (part for part in parts or () if isinstance(part, dict) and part.get("type") == "output_text")
+    return [part["text"] for part in said if isinstance(part.get("text"), str)]

@@ -80,7 +80,10 @@ class WireProtocol(Protocol):
         ...
 
     def answers(self, answer: Mapping[str, Any]) -> list[str]:
-        """What the model said, without tool calls and refusals: what a schema is about. What is empty says nothing."""
+        """What the model said, without tool calls and refusals: what a schema is about. What is empty says nothing.
+
+        An event of a stream has some where it says a text whole, as its end often does.
+        """
         ...
 
     # Streams.

@@ -12,6 +12,7 @@ from typing import Any
 
 from vallum.guards.port import Finding
 from vallum.guards.sentences import SentenceCursor, moved, sentences
+from vallum.kernel.errors import Invalid
 
 __all__ = ["PresidioGuard", "build"]
 
@@ -28,10 +29,16 @@ class PresidioGuard:
     def __init__(
         self, analyzer: Any, *, kinds: Sequence[str] = _KINDS, language: str = "en", threshold: float = 0.5
     ) -> None:
-        """`analyzer` is a `presidio_analyzer.AnalyzerEngine`; `kinds` are Presidio's entities."""
+        """`analyzer` is a `presidio_analyzer.AnalyzerEngine`; `kinds` are Presidio's entities.
+
+        Raises Invalid where the analyzer knows none of them: it would find nothing and say so of everything.
+        """
         self._analyzer = analyzer
         supported = set(analyzer.get_supported_entities(language=language))
         self._kinds = [kind for kind in kinds if kind in supported]
+        if not self._kinds:
+            known = ", ".join(sorted(supported)) or "nothing"
+            raise Invalid(f"Presidio is to look for {', '.join(kinds)} and knows {known} in the language {language}")
         self._language = language
         self._threshold = threshold
         self.version = f"1+{_version()}"
@@ -47,7 +54,7 @@ class PresidioGuard:
         return SentenceCursor(self._find)
 
     def _find(self, sentence: str) -> list[Finding]:
-        if not self._kinds or not sentence.strip():
+        if not sentence.strip():
             return []
         readable = sentence.encode("utf-8", "replace").decode()  # a lone surrogate is one character, before and after
         found = self._analyzer.analyze(

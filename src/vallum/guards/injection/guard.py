@@ -5,9 +5,10 @@ the structure add to it. What this is not: a proof. It reads words, so an order 
 like, or one that only the application's purpose makes wrong, goes by. Limit what an application may do, too.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, isfinite, log2
+from math import exp, inf, isfinite, log2
 from typing import Protocol
 
 from vallum.guards.injection.model import Evidence, LinearModel
@@ -81,15 +82,19 @@ class Injection:
 
     def judge(self, text: str, channel: Channel | str = Channel.USER) -> Verdict:
         """Raises Invalid for an unknown channel. A text over 2,000,000 characters is an attack unread."""
-        channel = _channel(channel)
+        return self._judge_text(text, _channel(channel), _Questions(self._judge))
+
+    def _judge_text(self, text: str, channel: Channel, questions: "_Questions", *, is_joined: bool = False) -> Verdict:
+        """What a judge cleared is not an attack because of what it is joined with: the judge is asked about both."""
         threshold = self._thresholds[channel]
         if len(text) > MAX_CHARS:
             reason = f"longer than {MAX_CHARS} characters, which nobody looked at"
             return Verdict(1.0, threshold, (self._finding(text, channel, 0, len(text), 1.0, reason),))
         worst = self._worst(text, channel)
         score = _sigmoid(worst.logit)
-        if self._judge is not None and self._is_grey(score, threshold):
-            score = self._asked(self._judge, worst, channel)
+        if self._is_grey(score, threshold) or (is_joined and score >= threshold and questions.has_cleared):
+            score = questions.ask(worst, channel, score)
+            questions.has_cleared |= score < threshold
         if score < threshold:
             return Verdict(score, threshold, ())
         start, end = _place(worst)
@@ -97,13 +102,17 @@ class Injection:
 
     def judge_all(self, segments: Sequence[Segment]) -> list[Verdict]:
         """Each segment by itself; and what stands in several of one channel, read on end, in the last of them."""
-        verdicts = [self._judge_one(segment) for segment in segments]
+        questions = _Questions(self._judge)
+        verdicts = [self._judge_one(segment, questions) for segment in segments]
         for channel in {segment.channel for segment in segments}:
-            places = [i for i, s in enumerate(segments) if s.channel is channel and not verdicts[i].findings]
+            said = [i for i, s in enumerate(segments) if s.channel is channel and not s.is_field]
+            places = [i for i in said if not verdicts[i].findings]
             places = _last_of(places, segments)
             if len(places) < 2:
                 continue
-            joined = self.judge(_JOINED.join(segments[i].text for i in places), channel)
+            joined = self._judge_text(
+                _JOINED.join(segments[i].text for i in places), channel, questions, is_joined=True
+            )
             if joined.findings:
                 last = places[-1]
                 reason = "read together with the parts before it: " + joined.findings[0].explanation
@@ -111,10 +120,10 @@ class Injection:
                 verdicts[last] = Verdict(joined.score, joined.threshold, (found,))
         return verdicts
 
-    def _judge_one(self, segment: Segment) -> Verdict:
+    def _judge_one(self, segment: Segment, questions: "_Questions") -> Verdict:
         if len(segment.text) < _LEAST:
             return Verdict(0.0, self._thresholds[segment.channel], ())
-        return self.judge(segment.text, segment.channel)
+        return self._judge_text(segment.text, segment.channel, questions)
 
     def find_in(self, segments: Sequence[Segment]) -> Sequence[Sequence[Finding]]:
         """What the runner asks for. Trusted text is not judged: an application may give its model orders."""
@@ -129,7 +138,7 @@ class Injection:
 
     def _worst(self, text: str, channel: Channel) -> _Reading:
         whole = View("", text, 0, len(text))
-        worst = self._read(whole, channel)
+        worst = _Reading(_NOTHING, whole, None, ()) if _WORD.fullmatch(text) else self._read(whole, channel)
         for view in views(text):
             reading = self._read(view, channel)
             if reading.logit > worst.logit:
@@ -150,13 +159,6 @@ class Injection:
         logit += sum(weights.signs.get(sign, 0.0) for sign in signs)
         return _Reading(logit, view, evidence, signs)
 
-    def _asked(self, judge: Judge, worst: _Reading, channel: Channel) -> float:
-        try:
-            logit = float(judge.logit(_around(worst), channel))
-            return _sigmoid((worst.logit + logit) / 2) if isfinite(logit) else 1.0
-        except Exception:  # noqa: BLE001  a judge that cannot say lets nothing through
-            return 1.0
-
     def _excerpt_logit(self, text: str, evidence: Evidence, weights: Calibration) -> float:
         """The worst window of a long text by itself: an order does not become harmless by what stands around it."""
         start, end = evidence.place(text)
@@ -174,10 +176,39 @@ class Injection:
         return Finding(NAME, self.version, kind, start, max(end, min(start + 1, len(text))), score, explanation)
 
 
+class _Questions:
+    """What a judge was asked about one request: the same text once, and so many texts at most."""
+
+    def __init__(self, judge: Judge | None) -> None:
+        self._judge = judge
+        self._known: dict[tuple[str, Channel], float] = {}
+        self.has_cleared = False
+
+    def ask(self, worst: _Reading, channel: Channel, score: float) -> float:
+        """The score with what the judge says; as it was, without one. More texts than it is asked about are attacks."""
+        if self._judge is None:
+            return score
+        text = _around(worst)
+        if (text, channel) not in self._known:
+            if len(self._known) >= _MAX_QUESTIONS:
+                return 1.0
+            self._known[text, channel] = self._logit(self._judge, text, channel)
+        logit = self._known[text, channel]
+        return _sigmoid((worst.logit + logit) / 2) if isfinite(logit) else 1.0
+
+    def _logit(self, judge: Judge, text: str, channel: Channel) -> float:
+        try:
+            return float(judge.logit(text, channel))
+        except Exception:  # noqa: BLE001  a judge that cannot say lets nothing through
+            return inf
+
+
+_MAX_QUESTIONS = 8  # of one request; a judge may take a second for each
 _DILUTED_TOKENS = 128
 _EXCERPT_DISCOUNT = 2.0  # the more windows a text has, the likelier one of them is bad by chance
 _NOTHING = -60.0  # the logit of a text without a word
 _JUDGED = (Channel.USER, Channel.RETRIEVED, Channel.TOOL)
+_WORD = re.compile(r"\s*[!-~]{1,32}\s*")  # one word, or the name of something, orders nothing; what it decodes to may
 _LEAST = 8  # characters; a shorter text by itself orders nothing, and is read with those beside it
 _GREY = 0.2
 _JUDGED_CHARS = 8000
@@ -197,15 +228,27 @@ def _last_of(places: list[int], segments: Sequence[Segment]) -> list[int]:
 def sides_of(kind: str, evidence: Evidence, length: float) -> tuple[float, float]:
     """The milder and the worse logit of a user's text; for a document its worst window alone, most of it is innocent.
 
-    The more windows there are, the worse the worst of them is by chance: each doubling takes `length` off.
+    The more windows there are, the worse the worst of them is by chance: each doubling takes `length` off. And a window
+    says less where all of the document reads like it, as letters full of requests do; up to a bound, since whoever
+    hides an order chooses what stands around it.
     """
     if kind == "user":
         low, high = sorted((evidence.text, evidence.window))
         return low, high
     tokens = min(max(evidence.tokens, _SHORT_TOKENS), _LONG_TOKENS)
-    return 0.0, evidence.window - length * log2(tokens / _USUAL_TOKENS)
+    return 0.0, evidence.window - length * log2(tokens / _USUAL_TOKENS) - _likeness(evidence)
 
 
+def _likeness(evidence: Evidence) -> float:
+    if evidence.rest is None:
+        return 0.0
+    others = evidence.tokens - (evidence.last - evidence.first)
+    return _CONTRAST * min(1.0, others / _ENOUGH_TOKENS) * (min(evidence.rest, _MOST_REST) - _USUAL_REST)
+
+
+_CONTRAST = 0.5
+_USUAL_REST, _MOST_REST = -5.0, -1.0  # logits: what the rest of a document has, and what it may count for
+_ENOUGH_TOKENS = 48
 _SHORT_TOKENS, _USUAL_TOKENS, _LONG_TOKENS = 12, 128, 2048  # beyond that, more text buys no more
 
 

@@ -22,6 +22,7 @@ __all__ = ["Evidence", "LinearModel", "read_tensors", "write_tensors"]
 _MAX_KNOWN_TOKENS = 20_000
 _LONG_TOKENS = 12_000  # some 60 kB of prose
 _LONG_WINDOWS, _LONG_SHARE = 96, 8  # windows of a long text that are weighed in full: so many, or this part of all
+_USUAL_WINDOW = 24
 _STEPS = 8  # a window overlaps the next by seven eighths
 _HIGH = 32  # bits that the low head's sum may take; a million tokens of the largest weight fit
 _HALF, _LOW = 1 << (_HIGH - 1), (1 << _HIGH) - 1
@@ -36,10 +37,14 @@ class ModelMalformed(IntegrityError):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Logits: of the whole text, and of its most telling window with its first token and the one behind its last."""
+    """Logits: of the whole text, and of its most telling window with its first token and the one behind its last.
+
+    `rest` is what a window of the rest of the text has on average; None where that is too long to have been weighed.
+    """
 
     text: float
     window: float
+    rest: float | None
     first: int
     last: int
     tokens: int
@@ -91,7 +96,7 @@ class LinearModel:
         sums = self._running_sums(tokens)
         whole = self._text.scale * ((sums[-1] + _HALF) >> _HIGH) / sqrt(count) + self._text.bias
         best, first, last = self._scan(sums, count)
-        return Evidence(whole, best, first, last, count)
+        return Evidence(whole, best, self._rest(sums, first, last), first, last, count)
 
     def _weigh_long(self, tokens: list[str]) -> Evidence:
         """The windows that look worst word by word, each weighed in full: a long text is no way to make us slow.
@@ -103,14 +108,14 @@ class LinearModel:
         sums = [0, *accumulate(units)]
         size = max(self._sizes)
         starts = [*range(0, len(tokens) - size, size // 2), len(tokens) - size]
-        values = [((sums[at + size] - sums[at] + _HALF) & _LOW) - _HALF for at in starts]
+        values = [_low(sums[at + size] - sums[at]) for at in starts]
         keep = max(_LONG_WINDOWS, len(starts) // _LONG_SHARE)
         worst = float("-inf"), 0, 0
         for _, at in sorted(zip(values, starts, strict=True), reverse=True)[:keep]:
             logit, first, last = self._scan(self._running_sums(tokens[at : at + size]), size)
             worst = max(worst, (logit, at + first, at + last))
         logit, first, last = worst
-        return Evidence(logit, logit, first, last, len(tokens))
+        return Evidence(logit, logit, None, first, last, len(tokens))
 
     def _running_sums(self, tokens: list[str]) -> list[int]:
         known, weights, mask, skip = self._known, self._weights, MASK, SKIP
@@ -140,7 +145,7 @@ class LinearModel:
             values = [
                 ((high - low + _HALF) & _LOW) - _HALF for low, high in zip(sums[::step], sums[size::step], strict=False)
             ]
-            values.append(((sums[-1] - sums[count - size] + _HALF) & _LOW) - _HALF)  # the one that ends the text
+            values.append(_low(sums[-1] - sums[count - size]))  # the one that ends the text
             most = max(values)
             place = values.index(most)
             at = count - size if place == len(values) - 1 else place * step
@@ -151,6 +156,12 @@ class LinearModel:
                 break
         return best, first, last
 
+    def _rest(self, sums: list[int], first: int, last: int) -> float:
+        """Of the text without its tokens `first` to `last`: what a window of it has on average."""
+        others = len(sums) - 1 - (last - first)
+        total = _low(sums[-1]) - _low(sums[last] - sums[first])
+        return self._window.scale * total / max(others, 1) * sqrt(_USUAL_WINDOW) + self._window.bias
+
     def _unit(self, token: str) -> tuple[bytes, int, int]:
         short = shorten(token)
         raw = b" " + short.encode("utf-8", "replace")
@@ -160,6 +171,11 @@ class LinearModel:
                 self._known.clear()
             self._known[token] = unit
         return unit
+
+
+def _low(packed: int) -> int:
+    """The low head's part of a sum."""
+    return ((packed + _HALF) & _LOW) - _HALF
 
 
 def read_tensors(raw: bytes) -> tuple[dict[str, memoryview], dict[str, Any]]:

@@ -17,7 +17,7 @@ from vallum.kernel.errors import IntegrityError
 __all__ = ["FOLDER", "Calibration", "Models", "load_models", "parse_manifest", "render_manifest"]
 
 FOLDER = Path(__file__).resolve().parent.parent / "models"
-SIGNER = "vallum.guards+10ba1a2a+AQGL5y9u4tM9bbkNtnyXYmju2ITc2Ou/sZ/AVNYg2sCd"
+SIGNER = "vallum.guards+6cc55f7b+AR6SMGv9cfu7U9FhlgbleAhAl2U42X78ENW+U+qoFDhn"
 _HEADING = "vallum guard models"
 
 

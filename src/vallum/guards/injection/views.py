@@ -258,6 +258,18 @@ def _segment(letters: str) -> list[str]:
     return [*reversed(parts), letters[_MAX_SEGMENTED:]]
 
 
+_JOINED_WORDS = re.compile(r"(?<![^\W_])[A-Za-z]{1,20}(?:[_.+~-][A-Za-z]{1,20}){4,}")
+_HUMPS = re.compile(r"(?<![^\W_])[A-Za-z][a-z]{0,20}(?:[A-Z][a-z]{0,20}){4,}")
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+def _unjoin_words(text: str) -> str | None:
+    """`ignore_all_previous_instructions`, and `ignoreAllPreviousInstructions`."""
+    read = _JOINED_WORDS.sub(lambda match: re.sub("[_.+~-]", " ", match[0]), text)
+    read = _HUMPS.sub(lambda match: _HUMP.sub(" ", match[0]), read)
+    return read if read != text else None
+
+
 _HYPHENATED = re.compile(r"[a-z]{1,5}[-·‐][a-z]{1,5}(?:[-·‐][a-z]{1,5}){0,4}", re.IGNORECASE)
 
 
@@ -276,19 +288,21 @@ _COMMON = (
 )
 
 
+_ATBASH = str.maketrans(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", "ZYXWVUTSRQPONMLKJIHGFEDCBAzyxwvutsrqponmlkjihgfedcba"
+)
+_TURNS: dict[str, Callable[[str], str]] = {
+    "rot13": lambda word: word.translate(_ROT13),
+    "atbash": lambda word: word.translate(_ATBASH),
+    "reversed": lambda word: word[::-1],
+}
+
+
 def _turned(how: str) -> str:
     """Two of the common words, turned: one may be a word of some language, or an abbreviation."""
-    words = [w.translate(_ROT13) if how == "rot13" else w[::-1] for w in _COMMON.split()]
+    words = [_TURNS[how](word) for word in _COMMON.split()]
     one = rf"\b(?:{'|'.join(words)})\b"
     return rf"(?is){one}.*{one}"
-
-
-def _unrotate(text: str) -> str:
-    return text.translate(_ROT13)
-
-
-def _unreverse(text: str) -> str:
-    return text[::-1]
 
 
 def _unreverse_words(text: str) -> str:
@@ -351,8 +365,8 @@ def _unsplit_markup(text: str) -> str | None:
 # readings of a part
 
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}(?:\r?\n[A-Za-z0-9+/_-]{16,})*={0,2}")
-_BASE32 = re.compile(r"(?<![A-Z0-9])[A-Z2-7]{24,}={0,6}")
-_HEX = re.compile(r"(?<![0-9A-Za-z])(?:0x)?(?:[0-9a-fA-F]{2}[ :]?){12,}")
+_BASE32 = re.compile(r"(?<![A-Za-z0-9])(?:[A-Z2-7]{24,}|[a-z2-7]{24,})={0,6}")
+_HEX = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x)?[0-9a-fA-F]{2}[ :,;]{0,2}){12,}")
 _BITS = re.compile(r"(?<![0-9])(?:[01]{8}[ ]?){8,}")
 _DECIMALS = re.compile(r"(?<![0-9])(?:1?[0-9]{2}[, ]{1,2}){11,}1?[0-9]{2}")
 _COMMENT = re.compile(r"<!--([^<]{8,})|^\[//\]: # [(\"]([^\n]{8,})|/\*([^/]{8,})", re.MULTILINE)
@@ -375,14 +389,14 @@ _URL_SAFE = str.maketrans("-_", "+/")
 
 def _base32_runs(text: str) -> Iterator[tuple[str, int, int]]:
     for match in _BASE32.finditer(text):
-        run = match[0].rstrip("=")
+        run = match[0].rstrip("=").upper()
         run = run[: len(run) - (len(run) % 8 in (1, 3, 6))]
         yield from _bytes_of(partial(base64.b32decode, run + "=" * (-len(run) % 8)), match)
 
 
 def _hex_runs(text: str) -> Iterator[tuple[str, int, int]]:
     for match in _HEX.finditer(text):
-        run = re.sub(r"[^0-9a-fA-F]", "", match[0].removeprefix("0x"))
+        run = re.sub(r"0x|[^0-9a-fA-F]", "", match[0])
         yield from _bytes_of(partial(bytes.fromhex, run[: len(run) // 2 * 2]), match)
 
 
@@ -401,15 +415,35 @@ def _decimal_runs(text: str) -> Iterator[tuple[str, int, int]]:
         yield from _bytes_of(partial(bytes, [int(number) for number in numbers]), match)
 
 
+_ENCODINGS = {(False, True): "utf-16-le", (True, False): "utf-16-be"}  # by which of the first two bytes is zero
+
+
 def _bytes_of(decode: Callable[[], bytes], match: re.Match[str]) -> Iterator[tuple[str, int, int]]:
     """What was encoded, where it is text: random bytes decode to something too."""
     try:
-        decoded = decode().decode()
+        raw = decode()
+        decoded = raw.decode(_ENCODINGS.get((raw[:1] == b"\0", raw[1:2] == b"\0"), "utf-8"))
     except (ValueError, binascii.Error):
         return
     printable = sum(c.isprintable() or c in "\n\t" for c in decoded)
     if len(decoded) >= _MIN_RUN and printable * 20 >= len(decoded) * 19:
         yield decoded, match.start(), match.end()
+
+
+_MORSE = re.compile(r"(?<![^\s/|])(?:[.-]{1,6}[ /|]{1,3}){12,}[.-]{1,6}")
+_MORSE_SIGNS = """
+.- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --..
+----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----. .-.-.- --..-- ..--..
+"""
+_MORSE_LETTERS = dict(zip(_MORSE_SIGNS.split(), "abcdefghijklmnopqrstuvwxyz0123456789.,?", strict=True))
+
+
+def _morse_runs(text: str) -> Iterator[tuple[str, int, int]]:
+    for match in _MORSE.finditer(text):
+        words = re.split(r"\s*[/|]\s*|\s{3}", match[0])
+        read = " ".join("".join(_MORSE_LETTERS.get(sign, "") for sign in word.split()) for word in words)
+        if len(read) >= _MIN_RUN:
+            yield read, match.start(), match.end()
 
 
 def _comments(text: str) -> Iterator[tuple[str, int, int]]:
@@ -429,8 +463,10 @@ _DECODERS = (
     _Decoder("leet", r"[A-Za-z][0134578@$!|+]{1,3}[A-Za-z]", _unleet),
     _Decoder("spaced", r"(?:^|[^A-Za-z0-9])[A-Za-z](?:[ ._*|/\\-]{1,2}[A-Za-z]){5}(?:$|[^A-Za-z0-9])", _unspace),
     _Decoder("hyphenated", r"[A-Za-z]{1,5}[-?][A-Za-z]{1,5}", _unhyphenate),
-    _Decoder("rot13", _turned("rot13"), _unrotate),
-    _Decoder("reversed", _turned("reversed"), _unreverse),
+    _Decoder("joined_words", r"[A-Za-z](?:[_.+~-][A-Za-z]{1,20}){4}|(?:[A-Z][a-z]{0,20}){4}", _unjoin_words),
+    _Decoder("rot13", _turned("rot13"), _TURNS["rot13"]),
+    _Decoder("atbash", _turned("atbash"), _TURNS["atbash"]),
+    _Decoder("reversed", _turned("reversed"), _TURNS["reversed"]),
     _Decoder("reversed_words", _turned("reversed"), _unreverse_words),
     _Decoder("percent", r"%[0-9A-Fa-f]{2}", _unquote),
     _Decoder("entities", r"&#?\w{2,8};", _unescape_entities),
@@ -439,8 +475,9 @@ _DECODERS = (
     _Decoder("markup", r"<[/!?a-zA-Z]", _unmark),
     _Decoder("split_words", r"(?i)[a-z](?:\*\*|__|``|<!---->|</?[biu]>)[a-z]", _unsplit_markup),
     _Decoder("base64", r"[A-Za-z0-9+/_-]{16}", parts=_base64_runs),
-    _Decoder("base32", r"[A-Z2-7]{24}", parts=_base32_runs),
-    _Decoder("hex", r"(?:[0-9a-fA-F]{2}[ :]?){12}", parts=_hex_runs),
+    _Decoder("base32", r"[A-Z2-7]{24}|[a-z2-7]{24}", parts=_base32_runs),
+    _Decoder("hex", r"(?:(?:0x)?[0-9a-fA-F]{2}[ :,;]{0,2}){12}", parts=_hex_runs),
+    _Decoder("morse", r"(?:[.-]{1,6}[ /|]{1,3}){12}", parts=_morse_runs),
     _Decoder("binary", r"(?:[01]{8} ?){8}", parts=_bit_runs),
     _Decoder("decimal", r"(?:1?[0-9]{2}[, ]{1,2}){11}", parts=_decimal_runs),
     _Decoder("comment", r"<!--|/\*|\[//\]:", parts=_comments),

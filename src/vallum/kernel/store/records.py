@@ -42,12 +42,17 @@ class Records:
         family = parsed.get_backend_name()
         if family == "sqlite":
             self.dialect: Literal["sqlite", "postgresql"] = "sqlite"
-            self._engine = create_engine(parsed, pool_size=pool_size, connect_args={"check_same_thread": False})
+            self._engine = create_engine(
+                parsed, pool_size=pool_size, connect_args={"check_same_thread": False}, hide_parameters=True
+            )
             _tune_sqlite(self._engine)
         elif family == "postgresql":
             self.dialect = "postgresql"
             self._engine = create_engine(
-                parsed.set(drivername="postgresql+psycopg"), pool_size=pool_size, pool_pre_ping=True
+                parsed.set(drivername="postgresql+psycopg"),
+                pool_size=pool_size,
+                pool_pre_ping=True,
+                hide_parameters=True,
             )
         else:
             raise Invalid(f"records are kept in SQLite or PostgreSQL, not in {family}")
