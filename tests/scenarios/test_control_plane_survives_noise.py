@@ -71,7 +71,7 @@ JSON = {"content-type": "application/json"}
         ("POST", "/api/v1/keys", b'{"application_id": 5, "label": "b"}', JSON, 400),
         ("POST", "/api/v1/keys", b'{"application_id": "\xff", "label": "b"}', JSON, 400),
         ("POST", "/api/v1/keys", b'{"application_id": "\\ud800", "label": "b"}', JSON, 400),
-        ("POST", "/api/v1/keys", b'{"application_id": "\\u0000", "label": "b"}', JSON, 404),
+        ("POST", "/api/v1/keys", b'{"application_id": "\\u0000", "label": "b"}', JSON, 400),
         ("POST", "/api/v1/keys", b"[" * 100_000, JSON, 400),
         ("POST", "/api/v1/keys", b"application_id=a", {"content-type": "application/x-www-form-urlencoded"}, 415),
         ("POST", "/api/v1/configuration/plans", b'{"files": {"a.toml": "[["}}', JSON, 400),

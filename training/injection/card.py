@@ -20,6 +20,11 @@ written for it (`training/injection/texts`), and texts generated from grammars (
 Documents come clean and injected in pairs. `judged` texts are by authors who saw neither; one half of them fixed the
 thresholds, the other was only measured.
 
+**Tried and left out.** A transformer of two layers on pretrained word pieces, trained for one pass of the same texts to
+judge what is near the threshold: it parted the judged development texts worse (area under the curve 0.940 for users'
+texts and 0.716 for documents, where this model has 0.975 and 0.941). Clusters of words with like meaning, line breaks
+as tokens and four times the weights changed nothing that could be told from chance.
+
 **Known limits.** It reads words. An order in a wording or language unlike anything it has seen goes by; a harmless
 text full of such words may not. An off-topic request in a document is found only where its words give it away. Images
 and audio are not read. Most texts are English, German, French and Spanish; others are fewer.

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -37,9 +38,10 @@ _MAX_BUILT = 256  # one holds some megabytes of automata; applications that agre
 
 
 class Guarding:
-    """Safe to share between threads: what two make at once is made twice."""
+    """Safe to share between threads."""
 
     def __init__(self) -> None:
+        self._lock = Lock()  # of `build`: the first requests of an application come together
         self._built: dict[Any, GuardRunner] = {}
         self._failed: dict[Any, float] = {}  # until when it is not tried again: making it costs as much each time
 
@@ -49,8 +51,9 @@ class Guarding:
 
     def build(self, application: Application) -> None:
         """What a request would have to wait for. Raises Unavailable."""
-        self._runner(application.guards.input)
-        self._runner(application.guards.output)
+        with self._lock:
+            self._runner(application.guards.input)
+            self._runner(application.guards.output)
 
     def input(self, application: Application) -> GuardRunner:
         return self._runner(application.guards.input)
