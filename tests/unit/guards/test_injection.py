@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vallum.guards import Channel, Injection, Mode, Segment, build_runner
 from vallum.guards.injection import guard as guard_module
-from vallum.guards.injection.features import MASK, features_of, tokenize
+from vallum.guards.injection.features import MASK, features_of, fold, token_pattern, tokenize
 from vallum.guards.injection.model import LinearModel, ModelMalformed, read_tensors, write_tensors
 from vallum.guards.injection.store import FOLDER, SIGNER, load_models, parse_manifest
 from vallum.guards.injection.views import MAX_DECODED_CHARS, MAX_VIEWS, views
@@ -202,6 +202,12 @@ def test_no_text_makes_it_fall_and_places_lie_within(guard, text, channel):
     for finding in verdict.findings:
         assert 0 <= finding.start <= finding.end <= len(text)
     assert guard.judge(text, channel) == verdict
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=200))
+def test_tokens_of_ascii_are_those_of_any_text(text):
+    folded = fold(text)
+    assert token_pattern(folded).findall(folded) == token_pattern("é").findall(folded)
 
 
 @settings(max_examples=200)

@@ -12,14 +12,17 @@ from zlib import crc32
 
 from vallum.guards.plain import UNSPACED
 
-__all__ = ["BITS", "MASK", "SKIP", "TOKEN", "features_of", "few_marks", "fold", "shorten", "tokenize", "unit_features"]
+__all__ = [
+    "BITS", "MASK", "SKIP", "features_of", "few_marks", "fold", "shorten", "token_pattern", "tokenize", "unit_features",
+]  # fmt: skip
 
 BITS = 18
 MASK = (1 << BITS) - 1
 
 MAX_TOKEN_CHARS = 32  # longer ones are no words; their beginning stands for them
 _PIECE_CHARS = 4
-TOKEN = re.compile(rf"[{UNSPACED}]|[^\W\d_{UNSPACED}]+|\d+|[^\w\s]{{1,4}}|_+")
+_TOKEN = re.compile(rf"[{UNSPACED}]|[^\W\d_{UNSPACED}]+|\d+|[^\w\s]{{1,4}}|_+")
+_ASCII_TOKEN = re.compile(r"[a-z]+|[0-9]+|[^\w\s\x1c-\x1f]{1,4}|_+", re.ASCII)  # the same for folded ASCII, and faster
 SKIP = 0x5BD1E995  # tells a pair with one token between from a pair without
 
 
@@ -43,8 +46,14 @@ _MARK = (
 _MANY_MARKS = re.compile(f"([{_MARK}]{{8}})[{_MARK}]+")
 
 
+def token_pattern(folded: str) -> re.Pattern[str]:
+    """What finds the tokens of a folded text."""
+    return _ASCII_TOKEN if folded.isascii() else _TOKEN
+
+
 def tokenize(text: str) -> list[str]:
-    return [shorten(token) for token in TOKEN.findall(fold(text))]
+    folded = fold(text)
+    return [shorten(token) for token in token_pattern(folded).findall(folded)]
 
 
 def shorten(token: str) -> str:

@@ -9,19 +9,28 @@ import json
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from math import sqrt
 from typing import Any
 from zlib import crc32
 
-from vallum.guards.injection.features import BITS, MASK, MAX_TOKEN_CHARS, SKIP, TOKEN, fold, shorten, unit_features
+from vallum.guards.injection.features import (
+    BITS,
+    MASK,
+    MAX_TOKEN_CHARS,
+    SKIP,
+    fold,
+    shorten,
+    token_pattern,
+    unit_features,
+)
 from vallum.kernel.errors import IntegrityError
 
 __all__ = ["Evidence", "LinearModel", "read_tensors", "write_tensors"]
 
 _MAX_KNOWN_TOKENS = 20_000
 _LONG_TOKENS = 12_000  # some 60 kB of prose
-_LONG_WINDOWS, _LONG_SHARE = 96, 8  # windows of a long text that are weighed in full: so many, or this part of all
+_LONG_WINDOWS, _LONG_SHARE = 96, 16  # windows of a long text that are weighed in full: so many, or this part of all
 _USUAL_WINDOW = 24
 _STEPS = 8  # a window overlaps the next by seven eighths
 _HIGH = 32  # bits that the low head's sum may take; a million tokens of the largest weight fit
@@ -54,14 +63,8 @@ class Evidence:
         folded = fold(text)
         if len(folded) != len(text) or (self.first == 0 and self.last == self.tokens):
             return 0, len(text)  # folding moved characters, or all of it is the place
-        start = end = 0
-        for number, match in enumerate(TOKEN.finditer(folded)):
-            if number == self.first:
-                start = match.start()
-            if number == self.last - 1:
-                end = match.end()
-                break
-        return start, end
+        window = list(islice(token_pattern(folded).finditer(folded), self.first, self.last))
+        return window[0].start(), window[-1].end()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,8 @@ class LinearModel:
 
     def weigh(self, text: str) -> Evidence | None:
         """None for a text without tokens."""
-        tokens = TOKEN.findall(fold(text))
+        folded = fold(text)
+        tokens = token_pattern(folded).findall(folded)
         if not tokens:
             return None
         count = len(tokens)

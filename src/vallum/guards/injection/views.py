@@ -11,7 +11,7 @@ import html
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -54,7 +54,7 @@ def views(text: str) -> list[View]:
     for _ in range(MAX_DEPTH):
         deeper: list[View] = []
         for view in level:
-            for kind, decoded, start, end in _decode(view.text):
+            for kind, decoded, start, end in _decode(view.text, spent):
                 decoded = decoded[: min(budget, _SHARE_CHARS - spent[kind])]
                 if decoded in seen or not decoded.strip():
                     continue
@@ -76,8 +76,11 @@ def views(text: str) -> list[View]:
 _Decoded = tuple[str, str, int, int]
 
 
-def _decode(text: str) -> Iterator[_Decoded]:
-    """Runs are looked for in all of the text, other readings piece by piece, where a piece has their trace."""
+def _decode(text: str, spent: Mapping[str, int]) -> Iterator[_Decoded]:
+    """Runs are looked for in all of the text, other readings piece by piece, where a piece has their trace.
+
+    `spent` says how much of each kind was read: of a kind whose share is used up, no more is worth the work.
+    """
     present = sorted(_traces().Match(text.encode("ascii", "replace")) or ())
     pieces = [(0, text)] if len(text) <= _PIECE_CHARS else _pieces(text)
     for index in present:
@@ -86,7 +89,7 @@ def _decode(text: str) -> Iterator[_Decoded]:
             for part, start, end in decoder.parts(text):
                 yield decoder.kind, part, start, end
     for at, piece in pieces:
-        if not piece.isascii():
+        if not piece.isascii() and spent.get("letters", 0) < _SHARE_CHARS:
             decoded = _plain_letters(piece)
             if decoded != piece:
                 yield "letters", decoded, at, at + len(piece)
@@ -94,6 +97,8 @@ def _decode(text: str) -> Iterator[_Decoded]:
             continue
         for index in present if piece is text else sorted(_traces().Match(piece.encode("ascii", "replace")) or ()):
             decoder = _DECODERS[index]
+            if spent.get(decoder.kind, 0) >= _SHARE_CHARS:
+                continue
             read = decoder.whole(piece) if decoder.whole is not None else None
             if read is not None and read != piece:
                 yield decoder.kind, read, at, at + len(piece)
@@ -186,7 +191,9 @@ def _looks_english(word: str) -> bool:
 _ENGLISH_PARTS = ("ing", "tion", "ore", "all", "pre", "ous", "ign", "ster", "mpt", "rule", "over", "you", "for", "the")
 
 _LEET = re.compile(r"[A-Za-z][0134578@$!|+]{1,3}[A-Za-z]")
-_LEET_WORD = re.compile(r"(?<![A-Za-z0-9@$!|+])[A-Za-z0-9@$!|+]{2,24}(?![A-Za-z0-9@$!|+])")
+_LEET_WORD = re.compile(
+    r"(?<![A-Za-z0-9@$!|+])(?=[A-Za-z269]*[0134578@$!|+])[A-Za-z0-9@$!|+]{2,24}(?![A-Za-z0-9@$!|+])"
+)
 _LEET_TABLE = str.maketrans("0134578@$|+", "oieastbasit")
 
 
