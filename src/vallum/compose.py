@@ -284,13 +284,15 @@ def _gateway(platform: Platform) -> Any:
     endpoint = settings.telemetry.otlp_endpoint
     telemetry = Telemetry(open_tracing(endpoint) if endpoint else None)
     platform.writer.under_way = lambda: telemetry.in_flight
+    guarding = Guarding()
+    guarding.warm(platform.inventory.configuration.applications.values())
     pipeline = Pipeline(
         authenticator=authenticator,
         gate=platform.gate,
         writer=platform.writer,
         inventory=platform.inventory,
         limiter=Limiter(counters, open_counters("memory:")),
-        guarding=Guarding(),
+        guarding=guarding,
         pool=pool,
         telemetry=telemetry,
         max_body_bytes=settings.gateway.max_body_bytes,

@@ -2,8 +2,10 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
+from itertools import islice
 from threading import Lock
 from time import monotonic
 from typing import Any
@@ -34,6 +36,7 @@ _OUTPUT_GUARDS = ("links", "markup", "code", "refusal", "repetition")
 _log = logging.getLogger("vallum.gateway")
 _NOT_BUILT = "this application's guards cannot be built; the log of the gateway says why"
 _TRY_AGAIN_SECONDS = 10
+_WARMED = 16  # at some hundred milliseconds each, where they differ
 _MAX_BUILT = 256  # one holds some megabytes of automata; applications that agree share one
 
 
@@ -43,11 +46,18 @@ class Guarding:
     def __init__(self) -> None:
         self._lock = Lock()  # of `build`: the first requests of an application come together
         self._built: dict[Any, GuardRunner] = {}
+        self._seen: dict[int, tuple[InputGuards | OutputGuards, GuardRunner]] = {}
         self._failed: dict[Any, float] = {}  # until when it is not tried again: making it costs as much each time
 
+    def warm(self, applications: Iterable[Application]) -> None:
+        """Build what the first requests need before they come; what cannot be built refuses those requests itself."""
+        for application in islice(applications, _WARMED):
+            with suppress(Unavailable):
+                self.build(application)
+
     def is_built(self, application: Application) -> bool:
-        settings = application.guards
-        return settings.input in self._built and settings.output in self._built
+        guards = application.guards
+        return self._known(guards.input) is not None and self._known(guards.output) is not None
 
     def build(self, application: Application) -> None:
         """What a request would have to wait for. Raises Unavailable."""
@@ -89,8 +99,20 @@ class Guarding:
         guards = [(guard, Mode(settings.structure))]
         return GuardRunner(guards, exceptions=_exceptions(settings), budget_seconds=seconds, waits=True)
 
-    def _runner(self, settings: InputGuards | OutputGuards) -> GuardRunner:
+    def _known(self, settings: InputGuards | OutputGuards) -> GuardRunner | None:
+        """By the very object first: comparing settings costs more than looking at a request."""
+        seen = self._seen.get(id(settings))
+        if seen is not None and seen[0] is settings:
+            return seen[1]
         runner = self._built.get(settings)
+        if runner is not None:
+            if len(self._seen) >= _MAX_BUILT:
+                self._seen.clear()
+            self._seen[id(settings)] = settings, runner
+        return runner
+
+    def _runner(self, settings: InputGuards | OutputGuards) -> GuardRunner:
+        runner = self._known(settings)
         if runner is None:
             if monotonic() < self._failed.get(settings, 0.0):
                 raise Unavailable(_NOT_BUILT)

@@ -62,7 +62,7 @@ def build_runner(
         "pii": build_pii_guard(),
         "unicode": InvisibleText(),
         "deny": DenyList(deny_phrases),
-        "topics": TopicGuard(topics),
+        **({"topics": TopicGuard(topics)} if topics else {}),
         "links": build_links_guard(allowed_hosts),
         "markup": build_markup_guard(),
         "code": build_code_guard(),
@@ -73,9 +73,9 @@ def build_runner(
         modes = {name: Mode(mode) for name, mode in modes.items()}
     except ValueError as e:
         raise Invalid(f"{e}; there are {', '.join(Mode)}") from e
-    unknown = sorted(set(modes) - set(guards) - {"injection"})
+    unknown = sorted(set(modes) - set(guards) - {"injection", "topics"})
     if unknown:
-        raise Invalid(f"there is no guard named {', '.join(unknown)}; there are {', '.join(guards)}, injection")
+        raise Invalid(f"there is no guard named {', '.join(unknown)}; there are {', '.join(sorted(GUARDS))}")
     readers: list[tuple[SegmentGuard, Mode]] = []
     wanted = modes.get("injection", Mode.OFF) is not Mode.OFF or any(e.guard == "injection" for e in exceptions)
     if wanted:

@@ -246,3 +246,14 @@ def test_an_odd_configuration_is_refused(folder, config):
     (folder / "config.json").write_text(config)
     with pytest.raises(Invalid):
         OnnxClassifier(folder, digest_of(folder), ["INJECTION"])
+
+
+def test_what_cannot_be_built_keeps_nothing_else_from_starting(folder):
+    bad = Classifier(name="toxicity", onnx="/nowhere", digest="0" * 64)
+    broken = Application(owner="a", guards=Guards(output=OutputGuards(classifiers=(bad,))))
+    guarding, fine = Guarding(), Application(owner="b")
+    guarding.warm([broken, fine])
+    assert guarding.is_built(fine)
+    assert not guarding.is_built(broken)
+    with pytest.raises(Unavailable, match="log"):
+        guarding.build(broken)
