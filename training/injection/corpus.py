@@ -33,7 +33,7 @@ _REAL_ATTACK_TIMES, _REAL_HARMLESS_TIMES = 5, 2
 _PAIRS = 9000
 _GRAMMAR_SHARE = 0.75
 _BARE_SHARE = 0.4  # of notes that are also shown by themselves: a tool may return nothing else
-_ENCODED = 8000
+_ENCODED = 10_000
 _WRITTEN = {"prompts": 0, "harmless_twins": 0, "injections": 1, "jailbreaks": 1}
 _WRITTEN_TIMES = 4  # each written text counts as several generated ones: no two of them are alike
 _DOCUMENT_TIMES = 8  # a document is shown in a few windows each time
@@ -136,6 +136,13 @@ _ENCODINGS: tuple[Callable[[str], str], ...] = (
     lambda t: base64.b64encode(t.encode("utf-16-le")).decode(),
     lambda t: ", ".join(f"0x{byte:02x}" for byte in t.encode()),
     lambda t: " / ".join(" ".join(_MORSE.get(c, "") for c in word.lower()) for word in t.split()),
+    lambda t: re.sub(r"[^\w\s]", "", t).lower(),  # as it reads where punctuation was lost on the way
+    lambda t: re.sub(r"[^\w\s]", " ", t).title(),
+    lambda t: re.sub(r"[^a-z ]", "", t.lower()),
+    lambda t: "\u00ad".join(t),
+    lambda t: "\u200b".join(t),
+    lambda t: f"<p>Welcome</p><!-- {t} --><p>to our shop</p>",
+    lambda t: f'<div style="display:none">{t}</div>',
     lambda t: "".join(f"%{byte:02x}" for byte in t.encode()),
     lambda t: quote(t, safe=""),
     lambda t: quote("".join(f"&#{ord(c)};" for c in t), safe=""),
@@ -202,4 +209,6 @@ def _vary(text: str, chance: random.Random) -> str:
         text = text[:at] + text[at + 1] + text[at] + text[at + 2 :]
     elif draw < 0.24:
         text = text.replace(",", "").replace("'", "")
+    elif draw < 0.30:
+        text = re.sub(r"[^\w\s]", chance.choice(("", " ")), text)  # as decoding leaves it
     return text

@@ -15,6 +15,7 @@ from vallum.guards.injection.model import Evidence, LinearModel
 from vallum.guards.injection.signs import find_signs
 from vallum.guards.injection.store import Calibration, load_models
 from vallum.guards.injection.views import View, views
+from vallum.guards.plain import UNSEEN
 from vallum.guards.port import Finding
 from vallum.guards.segment import Channel, Segment
 from vallum.kernel.errors import Invalid
@@ -138,7 +139,8 @@ class Injection:
 
     def _worst(self, text: str, channel: Channel) -> _Reading:
         whole = View("", text, 0, len(text))
-        worst = _Reading(_NOTHING, whole, None, ()) if _WORD.fullmatch(text) else self._read(whole, channel)
+        is_read = not _WORD.fullmatch(text) and not _mostly_unseen(text)
+        worst = self._read(whole, channel) if is_read else _Reading(_NOTHING, whole, None, ())
         for view in views(text):
             reading = self._read(view, channel)
             if reading.logit > worst.logit:
@@ -267,6 +269,14 @@ def _place(reading: _Reading) -> tuple[int, int]:
     if not reading.view.kind and reading.evidence is not None:
         return reading.evidence.place(reading.view.text)
     return reading.view.start, reading.view.end
+
+
+def _mostly_unseen(text: str) -> bool:
+    """Whether every few characters one is not seen: then the text is what is seen of it, which is another reading."""
+    return not text.isascii() and len(UNSEEN.findall(text)) * _FEW > len(text)
+
+
+_FEW = 4
 
 
 def _around(reading: _Reading) -> str:

@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from math import log
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -197,8 +199,17 @@ _LEET_WORD = re.compile(
 _LEET_TABLE = str.maketrans("0134578@$|+", "oieastbasit")
 
 
+_LEET_FIGURES = re.compile(r"(?<![\w.,$])(?:4|1|70|15|17|47|50|45|4m|4n|1n|1f|15)(?![\w.,%])")
+_MANY_LEET = 4
+
+
 def _unleet(text: str) -> str | None:
-    return _LEET_WORD.sub(_unleet_word, text) if _has_two(_LEET, text) else None
+    if not _has_two(_LEET, text):
+        return None
+    read = _LEET_WORD.sub(_unleet_word, text)
+    if len(_LEET.findall(text)) >= _MANY_LEET:  # then words of figures alone are words, too
+        read = _LEET_FIGURES.sub(lambda match: match[0].translate(_LEET_TABLE), read)
+    return read
 
 
 def _unleet_word(match: re.Match[str]) -> str:
@@ -209,65 +220,86 @@ def _unleet_word(match: re.Match[str]) -> str:
     return body.replace("!", "i").translate(_LEET_TABLE) + word[len(body) :]
 
 
-_SPACED = re.compile(r"(?<![^\W_])[^\W\d_](?:(?:[._*|/\\-]|[ ]{1,3}|_ _)[^\W\d_](?![^\W_])){5,}")
+_ALTERNATING = re.compile(r"(?<!\S)\S([-._*|/\\~+])\S(?:\1\S)+(?!\S)")
+_PAIR = re.compile(r"(?<!\S)([A-Za-z])[-._*|/\\~+]([A-Za-z])(?!\S)")
+_SINGLES = re.compile(r"(?<!\S)\S(?:[ ]{1,3}\S(?!\S)){5,}")
 
 
 def _unspace(text: str) -> str | None:
-    """`i g n o r e  a l l` and `i-g-n-o-r-e`."""
-    if _SPACED.search(text) is None:
-        return None
-    return _SPACED.sub(_join_letters, text)
-
-
-def _join_letters(match: re.Match[str]) -> str:
-    words = re.split(r" {2,}| [|/] ", match[0])
-    if len(words) == 1 and " " in match[0] and any(mark in match[0] for mark in "-._*"):
-        words = match[0].split(" ")  # i-g-n-o-r-e a-l-l
-    joined = ["".join(c for c in word if c.isalpha()) for word in words]
-    return " ".join(part for word in joined for part in (_segment(word) if len(word) > _LONG_WORD else (word,)))
+    """`i g n o r e  a l l`, `i-g-n-o-r-e a-l-l`, and both run together."""
+    parting = _Parting()
+    read, many = _ALTERNATING.subn(lambda match: parting.part(match[0][::2]), text)
+    if many > 1:
+        read = _PAIR.sub(r"\1\2", read)
+    read = _SINGLES.sub(lambda match: parting.join(match[0]), read)
+    return read if read != text else None
 
 
 _LONG_WORD = 14
-_MAX_SEGMENTED = 400
-_WORD_LIST = """
-a above access act address admin after again all an and answer any api are as assistant at be before below but by
-bypass can card chat code commands confidential context conversation customer data delete details developer
-directions disregard do document dont each email enable everything execute file filter follow for forget forward
-free from give given guidelines hacked have hidden how i ignore in information initial instead instruction
-instructions is it its key keys last let lines list make me mean message messages mode must my new no not nothing
-now of on only open or orders original our out output override password please policy preceding pretend previous
-print prior private prompt prompts prove read records repeat reply respond restrictions reveal role rules run safety
-say secret secrets send should show so start stop system tell text than that the their them then there these they
-this those to token unlock up us use user users verbatim was we what when where which who will with without word
-words write you your yourself
-"""
-_WORDS = frozenset(_WORD_LIST.split())
+_MAX_PARTED_CHARS = 1200  # of one text; parting takes some twenty lookups for each
+_RUN = re.compile(r"[A-Za-z]+")
+
+
+class _Parting:
+    """Words run together, parted where known words are: the likeliest split, as far as its bound goes."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_PARTED_CHARS
+
+    def join(self, letters: str) -> str:
+        """Letters with a space between each, and more between words, if at all."""
+        return " ".join(self.part(word.replace(" ", "")) for word in re.split(" {2,}", letters))
+
+    def part(self, joined: str) -> str:
+        return _RUN.sub(lambda match: self._parted(match[0]), joined) if len(joined) > _LONG_WORD else joined
+
+    def _parted(self, letters: str) -> str:
+        if len(letters) <= 2 or letters.lower() in _costs():
+            return letters
+        taken = letters[: self._left]
+        self._left -= len(taken)
+        return " ".join([*_segment(taken.lower()), letters[len(taken) :]]).strip()
+
+
+@cache
+def _costs() -> dict[str, float]:
+    """What each known word costs a split: the rarer, the more. Source: Zipf's law, as common segmenters use it."""
+    lines = (Path(__file__).parent / "words.txt").read_text().split("\n")
+    words = " ".join(line for line in lines if not line.startswith("#")).split()
+    return {word: log(rank * log(len(words))) for rank, word in enumerate(words, start=2)}
+
+
+_UNKNOWN_COST = 12.0  # of a letter that is in no word
+_LONGEST_WORD = 16
 
 
 def _segment(letters: str) -> list[str]:
-    """Words run together, parted where the words of orders are; the split with the fewest letters left over."""
-    lower = letters[:_MAX_SEGMENTED].lower()
-    best: list[tuple[int, int]] = [(0, 0)]  # for each end: letters that are in no word, and where the last part begins
-    for end in range(1, len(lower) + 1):
-        best.append((best[end - 1][0] + 1, end - 1))
-        for start in range(max(0, end - _LONG_WORD), end):
-            if lower[start:end] in _WORDS and best[start][0] < best[end][0]:
-                best[end] = (best[start][0], start)
+    costs = _costs()
+    best = [0.0]
+    begins = [0]
+    for end in range(1, len(letters) + 1):
+        cost, begin = best[end - 1] + _UNKNOWN_COST, end - 1
+        for start in range(max(0, end - _LONGEST_WORD), end):
+            word = costs.get(letters[start:end])
+            if word is not None and best[start] + word < cost:
+                cost, begin = best[start] + word, start
+        best.append(cost)
+        begins.append(begin)
     parts: list[str] = []
-    end = len(lower)
+    end = len(letters)
     while end:
-        start = best[end][1]
-        if end - start == 1 and parts and lower[start:end] not in _WORDS and len(parts[-1]) == 1:
-            parts[-1] = lower[start:end] + parts[-1]
+        start = begins[end]
+        if end - start == 1 and letters[start:end] not in costs and parts and parts[-1] not in costs:
+            parts[-1] = letters[start:end] + parts[-1]  # letters in no word stay together
         else:
-            parts.append(lower[start:end])
+            parts.append(letters[start:end])
         end = start
-    return [*reversed(parts), letters[_MAX_SEGMENTED:]]
+    return parts[::-1]
 
 
-_JOINED_WORDS = re.compile(r"(?<![^\W_])[A-Za-z]{1,20}(?:[_.+~-][A-Za-z]{1,20}){4,}")
-_HUMPS = re.compile(r"(?<![^\W_])[A-Za-z][a-z]{0,20}(?:[A-Z][a-z]{0,20}){4,}")
-_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_JOINED_WORDS = re.compile(r"(?<![^\W_])[^\W_]{1,20}(?:[_.+~-][^\W_]{1,20}){4,}")
+_HUMPS = re.compile(r"(?<![^\W_])[A-Za-z][a-z]{0,20}(?:[A-Z0-9][a-z]{0,20}){4,}")
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def _unjoin_words(text: str) -> str | None:
@@ -348,9 +380,18 @@ def _char(number: int) -> str:
 _JOINS = re.compile(r"""["']\s*(?:\+|\.\.|&|\|\|)\s*["']""")
 
 
+_STRINGS = re.compile(r"""(["'])(?:(?!\1).){0,400}\1(?:\s*(?:\+|\.\.|&|\|\|)\s*\1(?:(?!\1).){0,400}\1)+""")
+
+
 def _join_strings(text: str) -> str | None:
     """`"ign" + "ore"`"""
     return _JOINS.sub("", text) if _JOINS.search(text) else None
+
+
+def _joined_strings(text: str) -> Iterator[tuple[str, int, int]]:
+    """The strings by themselves, without what they are given to."""
+    for match in _STRINGS.finditer(text):
+        yield _JOINS.sub("", match[0])[1:-1], match.start(), match.end()
 
 
 _MARKUP = re.compile(r"<[/!?a-zA-Z][^<>]{0,400}>")
@@ -468,7 +509,7 @@ def _hidden_elements(text: str) -> Iterator[tuple[str, int, int]]:
 
 _DECODERS = (
     _Decoder("leet", r"[A-Za-z][0134578@$!|+]{1,3}[A-Za-z]", _unleet),
-    _Decoder("spaced", r"(?:^|[^A-Za-z0-9])[A-Za-z](?:[ ._*|/\\-]{1,2}[A-Za-z]){5}(?:$|[^A-Za-z0-9])", _unspace),
+    _Decoder("spaced", r"(?:^|[^A-Za-z0-9])[A-Za-z](?:[ ._*|/\\~+-]{1,2}[A-Za-z']){4}(?:$|[^A-Za-z0-9])", _unspace),
     _Decoder("hyphenated", r"[A-Za-z]{1,5}[-?][A-Za-z]{1,5}", _unhyphenate),
     _Decoder("joined_words", r"[A-Za-z](?:[_.+~-][A-Za-z]{1,20}){4}|(?:[A-Z][a-z]{0,20}){4}", _unjoin_words),
     _Decoder("rot13", _turned("rot13"), _TURNS["rot13"]),
@@ -478,7 +519,7 @@ _DECODERS = (
     _Decoder("percent", r"%[0-9A-Fa-f]{2}", _unquote),
     _Decoder("entities", r"&#?\w{2,8};", _unescape_entities),
     _Decoder("escapes", r"\\[uxU][0-9a-fA-F]{2}", _unescape),
-    _Decoder("strings", _JOINS.pattern, _join_strings),
+    _Decoder("strings", _JOINS.pattern, _join_strings, _joined_strings),
     _Decoder("markup", r"<[/!?a-zA-Z]", _unmark),
     _Decoder("split_words", r"(?i)[a-z](?:\*\*|__|``|<!---->|</?[biu]>)[a-z]", _unsplit_markup),
     _Decoder("base64", r"[A-Za-z0-9+/_-]{16}", parts=_base64_runs),
