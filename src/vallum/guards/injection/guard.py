@@ -139,9 +139,11 @@ class Injection:
 
     def _worst(self, text: str, channel: Channel) -> _Reading:
         whole = View("", text, 0, len(text))
-        is_read = not _WORD.fullmatch(text) and not _mostly_unseen(text)
+        others = views(text)
+        one_word = _WORD.fullmatch(text) or (_CAMEL.fullmatch(text) and any(v.kind == "joined_words" for v in others))
+        is_read = not one_word and not _mostly_unseen(text)
         worst = self._read(whole, channel) if is_read else _Reading(_NOTHING, whole, None, ())
-        for view in views(text):
+        for view in others:
             reading = self._read(view, channel)
             if reading.logit > worst.logit:
                 worst = reading
@@ -211,6 +213,7 @@ _EXCERPT_DISCOUNT = 2.0  # the more windows a text has, the likelier one of them
 _NOTHING = -60.0  # the logit of a text without a word
 _JUDGED = (Channel.USER, Channel.RETRIEVED, Channel.TOOL)
 _WORD = re.compile(r"\s*[!-~]{1,32}\s*")  # one word, or the name of something, orders nothing; what it decodes to may
+_CAMEL = re.compile(r"[A-Za-z0-9]{33,}")  # which words it holds, another reading says
 _LEAST = 8  # characters; a shorter text by itself orders nothing, and is read with those beside it
 _GREY = 0.2
 _JUDGED_CHARS = 8000
