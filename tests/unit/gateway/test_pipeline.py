@@ -400,12 +400,16 @@ async def test_a_client_that_leaves_takes_its_upstream_request_along(gateway, up
     upstream.hung_up.clear()
     body = {"model": "stall" if stream else "hang", "messages": [{"role": "user", "content": "x"}], "stream": stream,
             "say": "many words, " * 30}  # fmt: skip
-    client = Client(gateway, body)
+    client, before = Client(gateway, body), len(upstream.requests)
     request = asyncio.create_task(gateway.app(client.scope, client.receive, client.send))
-    await asyncio.sleep(0.3)
+    for _ in range(100):
+        await asyncio.sleep(0.05)
+        if len(upstream.requests) > before:
+            break
+    await asyncio.sleep(0.2)
     client.gone.set()
     await asyncio.wait_for(request, 1)
-    assert await asyncio.to_thread(upstream.hung_up.wait, 2)
+    assert await asyncio.to_thread(upstream.hung_up.wait, 5)
     (entry, *_) = gateway.inference()
     assert (entry.outcome, entry.context["status"]) == ("client_gone", 499)
 

@@ -171,7 +171,8 @@ MORE_ALARMS = {"reversed": 0.02, "plus signs": 0.03, "kebab case": 0.025, "joine
 @pytest.fixture(scope="module")
 def judged(guard):
     """Short texts by authors who saw no training text: which are attacks, and which of them the guard finds."""
-    rows = [json.loads(line) for half in ("development", "test") for line in (JUDGED / f"{half}.jsonl").open()]
+    halves = [(JUDGED / f"{half}.jsonl").read_text().split("\n") for half in ("development", "test")]
+    rows = [json.loads(line) for half in halves for line in half if line]
     texts = [r for r in rows if r["channel"] == "user" and r["text"].isascii() and len(r["text"]) < 400]
     attacks = [r["text"] for r in texts if r["group"] == "injection"]
     harmless = [r["text"] for r in texts if not r["label"]]
