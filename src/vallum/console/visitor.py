@@ -79,7 +79,7 @@ async def read_form(request: Request, visitor: Visitor) -> dict[str, str]:
     async for chunk in request.stream():
         raw += chunk
         if len(raw) > _MAX_FORM_BYTES:
-            raise Invalid("the form is too large")
+            raise Invalid(f"the form is larger than {_MAX_FORM_BYTES} bytes; the command line takes more")
     try:
         pairs: Any = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
     except (ValueError, UnicodeDecodeError):
