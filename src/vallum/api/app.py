@@ -110,7 +110,7 @@ def _find(scope: Any) -> tuple[Route, dict[str, str]]:
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_NUL = re.compile(rb"\x00|\\u0000")  # which no database keeps in a text
+_NUL = re.compile(rb"\x00|(?<!\\)(?:\\\\)*\\u0000")  # which no database keeps in a text
 
 
 def _query(route: Route, raw: bytes) -> Any:

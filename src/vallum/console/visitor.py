@@ -85,6 +85,8 @@ async def read_form(request: Request, visitor: Visitor) -> dict[str, str]:
     except (ValueError, UnicodeDecodeError):
         raise Invalid("the form cannot be read") from None
     form = dict(pairs)
+    if any("\0" in value for value in form.values()):
+        raise Invalid("the form holds U+0000, which is no character of a text here")
     if visitor.session is not None and not visitor.proves(form):
         raise Forbidden("This form is not of your session any more: go back, reload the page and try again.")
     return form

@@ -25,6 +25,7 @@ MAX_SCHEMA_CHARS = 50_000
 MAX_PATTERNS = 100
 MAX_PATTERN_MEMORY = 256 * 1024  # bytes; what a word of a form needs is a hundredth of it
 MAX_STEPS = 50_000  # keywords looked at, about a quarter of a second; a thousand records of ten fields take half of it
+_SIZE_OF_A_STEP = 100  # characters or items, of what a keyword looks at
 _UNBOUNDED = ("patternProperties", "unevaluatedProperties", "unevaluatedItems", "$dynamicRef", "$recursiveRef")
 _SCHEMAS_BY_NAME = ("properties", "$defs", "definitions", "dependentSchemas")
 _VALUES = ("enum", "const", "default", "examples")
@@ -48,8 +49,8 @@ class Structure:
         from jsonschema import Draft202012Validator, SchemaError
         from jsonschema.validators import validator_for
 
-        self._schema = dict(schema)
-        self._class = validator_for(self._schema, default=Draft202012Validator)
+        self._class = validator_for(schema, default=Draft202012Validator)
+        self._schema = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
         try:
             if len(json.dumps(self._schema)) > MAX_SCHEMA_CHARS:
                 raise Invalid(f"the schema is longer than {MAX_SCHEMA_CHARS} characters")
@@ -90,9 +91,25 @@ class Structure:
             if isinstance(instance, str) and self._patterns[pattern].search(instance) is None:
                 yield ValidationError("it does not match the pattern")
 
+        def unique(validator: Any, wanted: bool, instance: Any, schema: Any) -> Iterator[Any]:
+            """By what the items say; comparing each with each would take their square."""
+            said: set[str] = set()
+            if not wanted or not isinstance(instance, list):
+                return
+            for item in instance:
+                text = json.dumps(item, sort_keys=True)
+                steps.spend(len(text) // _SIZE_OF_A_STEP)
+                said.add(text)
+            if len(said) < len(instance):
+                yield ValidationError("it has an item twice")
+
         keywords = {name: steps.counted(check) for name, check in self._class.VALIDATORS.items()}
-        keywords |= {"pattern": steps.counted(matches), "uniqueItems": steps.counted(_unique_items)}
+        keywords |= {"pattern": steps.counted(matches), "uniqueItems": steps.counted(unique)}
+        keywords |= dict.fromkeys(_UNBOUNDED, _refuse_keyword)  # a $ref may lead to where no schema was looked for
+        if "additionalProperties" in keywords:
+            keywords["additionalProperties"] = _without_patterns(keywords["additionalProperties"])
         validator: Any = extend(self._class, keywords)
+        validator.evolve = _evolving(validator.evolve)
         found: Iterator[Any] = validator(self._schema, registry=EMPTY_REGISTRY).iter_errors(document)
         return found
 
@@ -119,22 +136,45 @@ class _Steps:
     def __init__(self) -> None:
         self._left = MAX_STEPS
 
+    def spend(self, steps: int) -> None:
+        self._left -= steps
+        if self._left < 0:
+            raise TooManySteps("the schema asks for too much work on this answer")
+
     def counted(self, check: _Keyword) -> _Keyword:
         def keyword(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
-            self._left -= 1 + (len(value) if isinstance(value, list) else 0)
-            if self._left < 0:
-                raise TooManySteps("the schema asks for too much work on this answer")
+            size = len(instance) if isinstance(instance, str | list | dict) else 0
+            self.spend(1 + (len(value) if isinstance(value, list) else 0) + size // _SIZE_OF_A_STEP)
             return check(validator, value, instance, schema)
 
         return keyword
 
 
-def _unique_items(validator: Any, wanted: bool, instance: Any, schema: Any) -> Iterator[Any]:
-    """By what the items say; comparing each with each would take their square."""
-    from jsonschema import ValidationError
+def _refuse_keyword(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
+    raise TooManySteps("the schema has a keyword whose cost nothing bounds")
 
-    if wanted and isinstance(instance, list) and len({json.dumps(i, sort_keys=True) for i in instance}) < len(instance):
-        yield ValidationError("it has an item twice")
+
+def _without_patterns(check: _Keyword) -> _Keyword:
+    """The library reads `patternProperties` there, by itself and with backtracking."""
+
+    def keyword(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
+        if "patternProperties" in schema:
+            return _refuse_keyword(validator, value, instance, schema)
+        return check(validator, value, instance, schema)
+
+    return keyword
+
+
+def _evolving(evolve: Callable[..., Any]) -> Callable[..., Any]:
+    """The library goes on with its own validator, which counts no steps, below a schema that names a `$schema`."""
+
+    def evolving(self: Any, **changes: Any) -> Any:
+        schema = changes.get("schema", self.schema)
+        if isinstance(schema, dict) and "$schema" in schema:
+            raise TooManySteps("a schema within the schema names another dialect")
+        return evolve(self, **changes)
+
+    return evolving
 
 
 def _compiled(pattern: str) -> Any:

@@ -71,7 +71,20 @@ def levels(word, count):
     return {"$ref": "#/$defs/a0", "$defs": {**defs, f"a{count}": {"type": "integer" if word == "allOf" else "null"}}}
 
 
+D7 = "http://json-schema.org/draft-07/schema#"
+BACKTRACKS = {"patternProperties": {"(a+)+$": {}}}
+DIALECTS = {name: {"$schema": D7, **inner} for name, inner in levels("anyOf", 40)["$defs"].items()}
+LONG_NAME = json.dumps({"a" * 40 + "!": 1})
+LARGE = json.dumps([["x" * 1000]] * 300)
 HOSTILE = {
+    "another dialect within": ({"$ref": "#/$defs/a0", "$defs": DIALECTS}, "1"),
+    "its own dialect": ({"$schema": D7, "anyOf": [{"items": {"$ref": "#"}, "minItems": 1}] * 2}, "[" * 60 + "]" * 60),
+    "patterns out of sight": ({"$ref": "#/default", "default": BACKTRACKS}, LONG_NAME),
+    "patterns beside": (
+        {"$ref": "#/default", "default": {"additionalProperties": False, **BACKTRACKS}},
+        LONG_NAME,
+    ),
+    "large, over and over": ({"allOf": [{"anyOf": [{"uniqueItems": True}, {}]}] * 1000}, LARGE),
     "any of any": (levels("anyOf", 40), "1"),
     "all of all": (levels("allOf", 40), "1"),
     "by depth": ({"anyOf": [{"items": {"$ref": "#"}, "minItems": 1}] * 2}, "[" * 60 + "]" * 60),
