@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyotp
 import pytest
+from playwright.sync_api import expect
 
 from vallum.client import Client
 
@@ -119,6 +120,14 @@ class Person:
             time.sleep((step - 1) * 30 - now + 0.1)
         self._used = step
         return self.totp.at(step * 30)
+
+    def open_console(self, page, url):
+        page.goto(url + "/console")
+        page.get_by_label("Name").fill(self.name)
+        page.get_by_label("Password").fill(self.password)
+        page.get_by_label("Code from your authenticator").fill(self.code())
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("heading", name="Live traffic")).to_be_visible()
 
     def sign_in(self, client):
         return client.sign_in(self.name, self.password, self.code())

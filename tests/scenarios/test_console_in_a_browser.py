@@ -38,15 +38,6 @@ def page(browser):
     context.close()
 
 
-def sign_in(page, server, person):
-    page.goto(server.url + "/console")
-    page.get_by_label("Name").fill(person.name)
-    page.get_by_label("Password").fill(person.password)
-    page.get_by_label("Code from your authenticator").fill(person.code())
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Live traffic")).to_be_visible()
-
-
 def test_first_run_to_first_proof(start, person, page):
     server = start("--demo")
     page.goto(server.ready["enrol_url"])
@@ -61,7 +52,7 @@ def test_first_run_to_first_proof(start, person, page):
     page.get_by_label("The code it shows now").fill(alice.code())
     page.get_by_role("button", name="Enrol").click()
     expect(page.get_by_role("heading", name="Sign in to Vallum")).to_be_visible()
-    sign_in(page, server, alice)
+    alice.open_console(page, server.url)
 
     # Traffic appears by itself.
     content = "I am jane@example.com; how do I report a lost laptop?"
@@ -103,7 +94,7 @@ def test_first_run_to_first_proof(start, person, page):
 @pytest.fixture(scope="module")
 def signed_in_state(browser, server):
     context = browser.new_context(ignore_https_errors=True)
-    sign_in(context.new_page(), server, server.newcomer("dora", "administrator", "security"))
+    server.newcomer("dora", "administrator", "security").open_console(context.new_page(), server.url)
     yield context.storage_state()
     context.close()
 

@@ -109,16 +109,10 @@ def test_cases_are_for_security_with_a_fresh_factor(server, engineer):
 @pytest.mark.browser
 def test_marking_one_in_the_console(server, engineer):
     flagged = ask(server, ORDER + "!")
-    person = engineer.person
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_context(ignore_https_errors=True).new_page()
-        page.goto(server.url + "/console")
-        page.get_by_label("Name").fill(person.name)
-        page.get_by_label("Password").fill(person.password)
-        page.get_by_label("Code from your authenticator").fill(person.code())
-        page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("heading", name="Live traffic")).to_be_visible()
+        engineer.person.open_console(page, server.url)
         page.goto(f"{server.url}/console/entries/{flagged}")
         page.get_by_label("Guard").select_option("injection")
         page.get_by_role("button", name="Wrong").click()

@@ -128,7 +128,7 @@ class StreamGuard:
 
     def answer(self) -> dict[str, str]:
         """Each text of the answer as it left."""
-        return {"/".join(map(str, path)): "".join(pieces) for path, pieces in self.texts.items()}
+        return {"/".join(map(str, path)): "".join(pieces) for path, pieces in list(self.texts.items())}
 
     # Texts in pieces.
 
