@@ -99,7 +99,7 @@ class Platform:
         with records.read() as conn:
             policy_set = policy_store.load(conn)
         policy = PolicyEngine(policy_set, _directory(identity, inventory), clock)
-        gate = Gate(policy, ledger, writer, records)
+        gate = Gate(policy, ledger, writer, records, identity.grants)
         services = Services(
             records, clock, identity, inventory, keyring, vault, ledger, writer, policy, policy_store, settings.url
         )
@@ -309,7 +309,7 @@ def _directory(identity: Identity, inventory: Inventory) -> Directory:
     return Directory(
         {
             **dict.fromkeys(("Application", "Model", "Provider"), inventory.facts),
-            **dict.fromkeys(("Person", "Service", "ApiKey"), identity.facts),
+            **dict.fromkeys(("Person", "Service", "ApiKey", "Grant"), identity.facts),
             **{kind: lambda ref: plain for kind in _KINDS_WITHOUT_ATTRIBUTES},
         }
     )

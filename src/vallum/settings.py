@@ -272,7 +272,14 @@ def _place(tree: dict[str, Any], dotted: str, value: object) -> None:
 
 # Read by the client and the tests, not by the server.
 _OTHER_VARIABLES = frozenset(
-    {"VALLUM_CONFIG", "VALLUM_CREDENTIALS", "VALLUM_TEST_POSTGRES", "VALLUM_TEST_REDIS", "VALLUM_TEST_KILL_ROUNDS"}
+    {
+        "VALLUM_CONFIG",
+        "VALLUM_CREDENTIALS",
+        "VALLUM_TEST_POSTGRES",
+        "VALLUM_TEST_REDIS",
+        "VALLUM_TEST_KILL_ROUNDS",
+        "VALLUM_TEST_RACE_ROUNDS",
+    }
 )
 
 

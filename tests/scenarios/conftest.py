@@ -121,13 +121,13 @@ class Person:
         self._used = step
         return self.totp.at(step * 30)
 
-    def open_console(self, page, url):
+    def open_console(self, page, url, room="Live traffic"):
         page.goto(url + "/console")
         page.get_by_label("Name").fill(self.name)
         page.get_by_label("Password").fill(self.password)
         page.get_by_label("Code from your authenticator").fill(self.code())
         page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("heading", name="Live traffic")).to_be_visible()
+        expect(page.get_by_role("heading", name=room, exact=True)).to_be_visible()
 
     def sign_in(self, client):
         return client.sign_in(self.name, self.password, self.code())

@@ -190,3 +190,31 @@ def test_what_others_wrote_is_shown_and_not_run(server, room):
     room.goto(server.url + "/console/keys")
     expect(room.locator("td", has_text=label).first).to_be_visible()
     assert room.locator("td img").count() == 0
+
+
+def test_somebody_asks_and_an_approver_sees_what_it_adds(server, browser, page):
+    asker, approver = server.newcomer("petra", "member"), server.newcomer("quinn", "approver")
+    asker.open_console(page, server.url, "Access")
+    page.get_by_label("Role", exact=True).select_option("auditor")
+    page.get_by_label("Reason").fill("<b>reading</b> for the audit of May")
+    page.get_by_role("button", name="Ask").click()
+    expect(page.get_by_role("status")).to_contain_text("waits for somebody else")
+    expect(page.get_by_role("heading", name="Everybody's")).to_have_count(0)
+    other = browser.new_context(ignore_https_errors=True)
+    decider = other.new_page()
+    approver.open_console(decider, server.url)
+    decider.get_by_role("link", name="Access").click()
+    decider.locator("tr", has_text="petra").get_by_role("link").click()
+    expect(decider.locator("#gains")).to_contain_text("ledger:export:create")
+    expect(decider.get_by_text("<b>reading</b> for the audit")).to_be_visible()
+    decider.get_by_role("button", name="Approve").click()
+    expect(decider.get_by_role("status")).to_contain_text("is active")
+    other.close()
+    page.get_by_role("link", name="Access").click()
+    expect(page.get_by_text("active").first).to_be_visible()
+    page.get_by_role("link", name="Ledger").click()
+    expect(page.get_by_role("heading", name="Ledger")).to_be_visible()  # which a member does not see otherwise
+    page.get_by_role("link", name="Access").click()
+    page.get_by_role("button", name="End").first.click()
+    expect(page.get_by_text("revoked")).to_be_visible()
+    assert page.problems == []

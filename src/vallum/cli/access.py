@@ -145,11 +145,14 @@ def list_people(data: Data = None, url: Url = None, config: Config = None, as_js
 @command(people, "invite", performs=("invite",), example="vallum people invite --role auditor --data vallum-data")
 def invite(
     roles: Annotated[list[str], typer.Option("--role", help="A role; may be given several times.")],
+    same_as: Annotated[
+        str | None, typer.Option("--same-as", help="Id of a person whose second account this will be.")
+    ] = None,
     data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Make a one-time enrolment link."""
     with opened(data, url, config) as transport:
-        invitation = transport.perform("invite", body={"roles": roles})
+        invitation = transport.perform("invite", body={"roles": roles, "same_as": same_as})
     print_json(invitation) if as_json else print(invitation["url"])
 
 

@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from vallum.api import ROUTES, Call, ControlPlane
 from vallum.api.problems import problem_of
 from vallum.api.routing import Route as ApiRoute
+from vallum.console import access_room
 from vallum.console.visitor import Forbidden, Visitor, read_form, visit
 from vallum.kernel.errors import NotFound, Unauthenticated, VallumError
 
@@ -30,6 +31,7 @@ _ROOMS = (
     ("/console/traffic", "Traffic"),
     ("/console/applications", "Applications"),
     ("/console/keys", "Keys"),
+    ("/console/access", "Access"),
     ("/console/ledger", "Ledger"),
 )
 _HEADERS = {
@@ -74,7 +76,7 @@ class ConsoleApp:
         await self._app(scope, receive, with_headers)
 
     def _pages(self) -> list[Any]:
-        page = self._page
+        page = self.page
         return [
             Route("/console", page(self._home)),
             Route("/console/sign-in", page(self._sign_in_form, signed_in=False)),
@@ -92,11 +94,12 @@ class ConsoleApp:
             Route("/console/keys", page(self._keys)),
             Route("/console/keys", page(self._issue_key), methods=["POST"]),
             Route("/console/keys/{id}/revoke", page(self._revoke_key), methods=["POST"]),
+            *access_room.pages(self),
             Route("/console/ledger", page(self._ledger)),
             Mount("/console/static", StaticFiles(directory=_FOLDER / "static")),
         ]
 
-    def _page(self, handler: Handler, *, signed_in: bool = True) -> Callable[[Request], Awaitable[Response]]:
+    def page(self, handler: Handler, *, signed_in: bool = True) -> Callable[[Request], Awaitable[Response]]:
         """Who is there, whether the request is theirs, and what to show when it fails."""
 
         async def endpoint(request: Request) -> Response:
@@ -118,79 +121,84 @@ class ConsoleApp:
     # Signing in.
 
     async def _home(self, request: Request, visitor: Visitor) -> Response:
+        """The first room that its visitor may enter."""
+        try:
+            await self._entries(visitor, "")
+        except VallumError:
+            return RedirectResponse("/console/access", 303)
         return RedirectResponse("/console/traffic", 303)
 
     async def _sign_in_form(self, request: Request, visitor: Visitor) -> Response:
-        return self._render("sign_in.html", visitor, name="")
+        return self.render("sign_in.html", visitor, name="")
 
     async def _sign_in(self, request: Request, visitor: Visitor) -> Response:
         form = await read_form(request, visitor)
         fields = {name: form.get(name, "") for name in ("name", "password", "code")}
         try:
-            issued = await self._perform("sign_in", visitor, body=fields)
+            issued = await self.perform("sign_in", visitor, body=fields)
         except VallumError as e:
-            return self._render("sign_in.html", visitor, status=401, name=fields["name"], notice=str(e), failed=True)
-        answer = RedirectResponse("/console/traffic", 303)
+            return self.render("sign_in.html", visitor, status=401, name=fields["name"], notice=str(e), failed=True)
+        answer = RedirectResponse("/console", 303)
         visitor.keep(answer, issued.secret)
         return answer
 
     async def _sign_out(self, request: Request, visitor: Visitor) -> Response:
         await read_form(request, visitor)
-        await self._perform("end_session", visitor)
+        await self.perform("end_session", visitor)
         answer = RedirectResponse("/console/sign-in", 303)
         visitor.forget(answer)
         return answer
 
     async def _enrol_form(self, request: Request, visitor: Visitor) -> Response:
-        return self._render("enrol.html", visitor, enrolment=None)
+        return self.render("enrol.html", visitor, enrolment=None)
 
     async def _enrol(self, request: Request, visitor: Visitor) -> Response:
         token = (await read_form(request, visitor)).get("token", "").strip()
         try:
             return await self._enrolment(visitor, token)
         except VallumError as e:
-            return self._render("enrol.html", visitor, status=400, enrolment=None, notice=str(e), failed=True)
+            return self.render("enrol.html", visitor, status=400, enrolment=None, notice=str(e), failed=True)
 
     async def _enrol_finish(self, request: Request, visitor: Visitor) -> Response:
         form = await read_form(request, visitor)
         fields = {name: form.get(name, "") for name in ("token", "name", "password", "code")}
         try:
-            await self._perform("finish_enrolment", visitor, body=fields)
+            await self.perform("finish_enrolment", visitor, body=fields)
         except NotFound as e:
-            return self._render("enrol.html", visitor, status=400, enrolment=None, notice=str(e), failed=True)
+            return self.render("enrol.html", visitor, status=400, enrolment=None, notice=str(e), failed=True)
         except VallumError as e:
             return await self._enrolment(visitor, fields["token"], name=fields["name"], notice=str(e), failed=True)
         notice = "You are enrolled. Sign in with the next code that your authenticator shows."
-        return self._render("sign_in.html", visitor, name=fields["name"], notice=notice)
+        return self.render("sign_in.html", visitor, name=fields["name"], notice=notice)
 
     async def _enrolment(self, visitor: Visitor, token: str, **values: Any) -> Response:
-        enrolment = await self._perform("read_enrolment", visitor, body={"token": token})
+        enrolment = await self.perform("read_enrolment", visitor, body={"token": token})
         status = 400 if values.get("failed") else 200
         qr = Markup(_qr(enrolment.totp_uri))  # noqa: S704  made here, of our own digits
         shown: dict[str, Any] = {"name": "", **values}
-        return self._render("enrol.html", visitor, status=status, enrolment=enrolment, token=token, qr=qr, **shown)
+        return self.render("enrol.html", visitor, status=status, enrolment=enrolment, token=token, qr=qr, **shown)
 
     # Traffic and entries.
 
     async def _traffic(self, request: Request, visitor: Visitor) -> Response:
         before = request.query_params.get("before", "")
         page = await self._entries(visitor, before)
-        return self._render("traffic.html", visitor, entries=page.entries, older=page.next, live=not before)
+        return self.render("traffic.html", visitor, entries=page.entries, older=page.next, live=not before)
 
     async def _rows(self, request: Request, visitor: Visitor) -> Response:
         page = await self._entries(visitor, "")
-        return self._render("rows.html", visitor, entries=page.entries)
+        return self.render("rows.html", visitor, entries=page.entries)
 
     async def _entries(self, visitor: Visitor, before: str) -> Any:
         query: dict[str, Any] = {"limit": _PAGE_ENTRIES}
         if before.isdecimal() and len(before) < 19:
             query["before"] = int(before)
-        return await self._perform("list_entries", visitor, query=query)
+        return await self.perform("list_entries", visitor, query=query)
 
     async def _entry(self, request: Request, visitor: Visitor) -> Response:
         path = {"id": request.path_params["id"]}
-        entry = await self._perform("read_entry", visitor, path=path)
-        return self._render("entry.html", visitor, entry=entry, guards=_guards_of(entry))
+        entry = await self.perform("read_entry", visitor, path=path)
+        return self.render("entry.html", visitor, entry=entry, guards=_guards_of(entry))
 
     async def _review(self, request: Request, visitor: Visitor) -> Response:
         form = await read_form(request, visitor)
@@ -199,30 +207,30 @@ class ConsoleApp:
         if text := form.get("text", ""):
             body["text"] = text.replace("\r\n", "\n")  # as browsers send a line's end
         try:
-            done = await self._perform("review_finding", visitor, path=path, body=body)
+            done = await self.perform("review_finding", visitor, path=path, body=body)
             shown: dict[str, Any] = {"notice": f"Recorded in {done.review}: {done.guard} was {done.verdict}."}
             status = 200
         except VallumError as e:
             shown, status = {"notice": str(e), "failed": True}, problem_of(e).status
-        entry = await self._perform("read_entry", visitor, path=path)
-        return self._render("entry.html", visitor, status=status, entry=entry, guards=_guards_of(entry), **shown)
+        entry = await self.perform("read_entry", visitor, path=path)
+        return self.render("entry.html", visitor, status=status, entry=entry, guards=_guards_of(entry), **shown)
 
     async def _proof(self, request: Request, visitor: Visitor) -> Response:
         try:
-            proof = await self._perform("prove_entry", visitor, path={"id": request.path_params["id"]})
+            proof = await self.perform("prove_entry", visitor, path={"id": request.path_params["id"]})
         except VallumError as e:
             problem = problem_of(e)
             return JSONResponse(msgspec.to_builtins(problem), problem.status)
         return JSONResponse(msgspec.to_builtins(proof))
 
     async def _ledger(self, request: Request, visitor: Visitor) -> Response:
-        return self._render("ledger.html", visitor, status_=await self._perform("read_ledger", visitor))
+        return self.render("ledger.html", visitor, status_=await self.perform("read_ledger", visitor))
 
     # Applications and keys.
 
     async def _applications(self, request: Request, visitor: Visitor) -> Response:
-        found = await self._perform("list_applications", visitor)
-        return self._render("applications.html", visitor, applications=found, modes=_modes)
+        found = await self.perform("list_applications", visitor)
+        return self.render("applications.html", visitor, applications=found, modes=_modes)
 
     async def _keys(self, request: Request, visitor: Visitor) -> Response:
         return await self._show_keys(visitor)
@@ -231,25 +239,25 @@ class ConsoleApp:
         form = await read_form(request, visitor)
         body = {"application_id": form.get("application", ""), "label": form.get("label", "")}
         try:
-            issued = await self._perform("issue_key", visitor, body=body)
+            issued = await self.perform("issue_key", visitor, body=body)
         except VallumError as e:
             return await self._show_keys(visitor, status=problem_of(e).status, notice=str(e), failed=True)
         return await self._show_keys(visitor, issued=issued)
 
     async def _revoke_key(self, request: Request, visitor: Visitor) -> Response:
         await read_form(request, visitor)
-        await self._perform("revoke_key", visitor, path={"id": request.path_params["id"]})
+        await self.perform("revoke_key", visitor, path={"id": request.path_params["id"]})
         return RedirectResponse("/console/keys", 303)
 
     async def _show_keys(self, visitor: Visitor, **values: Any) -> Response:
-        keys = await self._perform("list_keys", visitor, query={})
-        applications = await self._perform("list_applications", visitor)
+        keys = await self.perform("list_keys", visitor, query={})
+        applications = await self.perform("list_applications", visitor)
         shown: dict[str, Any] = {"issued": None, **values}
-        return self._render("keys.html", visitor, keys=keys, applications=applications, **shown)
+        return self.render("keys.html", visitor, keys=keys, applications=applications, **shown)
 
     # What every room shares.
 
-    async def _perform(
+    async def perform(
         self, name: str, visitor: Visitor, *, path: Mapping[str, str] | None = None, query: Any = None, body: Any = None
     ) -> Any:
         """One route of the API, as this visitor."""
@@ -265,7 +273,11 @@ class ConsoleApp:
         performed = await asyncio.to_thread(self._control.perform, route, call)
         return performed.value
 
-    def _render(self, template: str, visitor: Visitor, *, status: int = 200, **values: Any) -> Response:
+    async def again(self, request: Request) -> Visitor:
+        """The visitor once more, after the session itself changed."""
+        return await asyncio.to_thread(visit, self._control, request, self._url)
+
+    def render(self, template: str, visitor: Visitor, *, status: int = 200, **values: Any) -> Response:
         shown: dict[str, Any] = {"notice": "", "failed": False, "here": visitor.path, **values}
         html = self._templates.get_template(template).render(
             session=visitor.session, csrf=lambda: Markup(visitor.csrf_field()), **shown  # noqa: S704  hex digits
@@ -278,7 +290,7 @@ class ConsoleApp:
         step_up = problem is not None and "step_up" in problem.obligations
         notice = str(error) + (" Sign out and in again to give a fresh code." if step_up else "")
         entry = problem.entry if problem is not None else None
-        return self._render("failed.html", visitor, status=status, notice=notice, failed=True, entry_id=entry)
+        return self.render("failed.html", visitor, status=status, notice=notice, failed=True, entry_id=entry)
 
 
 def _converted(given: Any, wanted: Any, route: ApiRoute) -> Any:

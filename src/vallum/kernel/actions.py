@@ -31,6 +31,12 @@ class Action(StrEnum):
     SESSION_PROVE = "identity:session:prove"
     SESSION_END = "identity:session:end"
 
+    GRANT_REQUEST = "identity:grant:request"
+    GRANT_READ = "identity:grant:read"
+    GRANT_APPROVE = "identity:grant:approve"
+    GRANT_DENY = "identity:grant:deny"
+    GRANT_REVOKE = "identity:grant:revoke"
+
     POLICY_READ = "policy:set:read"
     POLICY_APPLY = "policy:set:apply"
     POLICY_EXPLAIN = "policy:decision:explain"
@@ -49,5 +55,7 @@ class Action(StrEnum):
     SECRET_LIST = "vault:secret:list"  # noqa: S105  an action's name
     SECRET_PUT = "vault:secret:put"  # noqa: S105
     SECRET_DELETE = "vault:secret:delete"  # noqa: S105
+
+    INCIDENT_OPEN = "respond:incident:open"
 
     STATUS_READ = "system:status:read"

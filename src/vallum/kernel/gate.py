@@ -27,6 +27,12 @@ class Recorder(Protocol):
     def append(self, conn: Connection, drafts: Sequence[EntryDraft]) -> list[Receipt]: ...
 
 
+class GrantBook(Protocol):
+    def confirm(self, conn: Connection, grant_ids: Sequence[str]) -> None:
+        """Raises Denied unless all of them are in force, and stay so until the transaction ends."""
+        ...
+
+
 class DurableRecorder(Protocol):
     def record_sync(self, draft: EntryDraft) -> Receipt:
         """Return once durable. Raises Unavailable."""
@@ -61,11 +67,14 @@ class Change:
 class Gate:
     """Safe to share between threads."""
 
-    def __init__(self, policy: PolicyEngine, ledger: Recorder, writer: DurableRecorder, records: Records) -> None:
+    def __init__(
+        self, policy: PolicyEngine, ledger: Recorder, writer: DurableRecorder, records: Records, grants: GrantBook
+    ) -> None:
         self._policy = policy
         self._ledger = ledger
         self._writer = writer
         self._records = records
+        self._grants = grants
 
     def decide(self, subject: Subject, action: str, asset: AssetRef) -> Decision:
         """The answer alone. Whoever calls this records the outcome."""
@@ -112,6 +121,8 @@ class Gate:
             with self._records.write() as conn:
                 (receipt,) = self._ledger.append(conn, [draft])
                 yield Change(conn, receipt)
+                if decision.grants:  # last, so that nothing is done under a grant that ended meanwhile
+                    self._grants.confirm(conn, decision.grants)
         except Exception as e:
             failed = {**context, "error": getattr(e, "code", "internal")}
             self._writer.record_sync(_draft("change", subject, action, asset, decision, "error", failed))
@@ -132,6 +143,8 @@ def _draft(
     outcome: str,
     context: Mapping[str, str | int],
 ) -> EntryDraft:
+    if decision.grants:
+        context = {**context, "grants": " ".join(decision.grants)}
     return EntryDraft(
         tenant=subject.tenant,
         kind=kind,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NewType
 
-__all__ = ["AssetRef", "Decision", "Obligation", "Subject", "SubjectKind", "TenantId"]
+__all__ = ["AssetRef", "Decision", "GrantedRole", "Obligation", "Subject", "SubjectKind", "TenantId"]
 
 TenantId = NewType("TenantId", str)
 
@@ -16,6 +16,18 @@ class SubjectKind(StrEnum):
     SERVICE = "service"
     APPLICATION = "application"
     SYSTEM = "system"  # Vallum itself: schedules, playbooks, local administration
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedRole:
+    """A role somebody holds for the moment. `asset` is `Kind:id`, `Kind:*`, or empty for whatever the role covers."""
+
+    id: str
+    role: str
+    asset: str
+
+    def covers(self, asset: "AssetRef") -> bool:
+        return self.asset in ("", asset.render(), f"{asset.kind}:*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,8 @@ class Subject:
     version: int = 0
     credential: str | None = None
     mfa_at_seconds: int | None = None  # Unix time of the last proven second factor
+    holder: str = ""  # the human being behind a person: the same in every account of theirs
+    grants: tuple[GrantedRole, ...] = ()  # in force when the subject was proven
 
     def render(self) -> str:
         return f"{self.kind}:{self.id}"
@@ -67,6 +81,7 @@ class Decision:
     reason: str  # shown to an operator; holds no secret and no prompt text
     policy_set: str  # digest of the policy set that answered
     obligations: frozenset[Obligation] = field(default=frozenset())
+    grants: tuple[str, ...] = ()  # ids of the grants without which it would be a deny
 
     def __bool__(self) -> bool:
         raise TypeError("a Decision is not a flag: compare .effect")

@@ -46,7 +46,10 @@ class EnrolmentFinish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Invite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`same_as`: the id of a person whose second account this will be; neither decides what the other asks for."""
+
     roles: Annotated[tuple[Short, ...], Meta(min_length=1, max_length=20)]
+    same_as: Short | None = None
 
 
 class Invitation(msgspec.Struct, frozen=True):
@@ -174,7 +177,8 @@ def list_persons(services: Services, call: Call) -> list[Person]:
 
 
 def invite(services: Services, call: Call, change: Change) -> Invitation:
-    token = services.identity.people.invite(change.conn, call.body.roles)
+    wanted = call.body
+    token = services.identity.people.invite(change.conn, wanted.roles, same_as=wanted.same_as)
     return Invitation(token, f"{services.public_url}/console/enrol#{token}")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vallum.kernel.clock import Clock
 from vallum.kernel.errors import NotFound
 from vallum.kernel.identity.api_keys import ApiKeys
+from vallum.kernel.identity.grants import Grant, GrantEnded, Grants
 from vallum.kernel.identity.model import (
     AccessToken,
     ApiKey,
@@ -43,6 +44,9 @@ __all__ = [
     "CredentialRefused",
     "Enrolment",
     "EnrolmentRefused",
+    "Grant",
+    "GrantEnded",
+    "Grants",
     "Identity",
     "IssuedKey",
     "IssuedService",
@@ -62,11 +66,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The three kinds of subject, side by side."""
+    """The three kinds of subject, side by side, and what people are given for a while."""
 
     people: People
     api_keys: ApiKeys
     services: Services
+    grants: Grants
 
     @classmethod
     def open(
@@ -76,15 +81,18 @@ class Identity:
             People(records, keyring, clock, passwords or Passwords()),
             ApiKeys(records, clock),
             Services(records, keyring, clock, issuer),
+            Grants(records, clock),
         )
 
     def facts(self, ref: AssetRef) -> AssetFacts | None:
-        """What policy knows of a person, service or key; None for one that does not exist."""
+        """What policy knows of a person, service, key or grant; None for one that does not exist."""
         try:
             match ref.kind:
                 case "Person":
                     person = self.people.person(ref.id)
-                    return AssetFacts({"tenant": person.tenant}, person.version)
+                    return AssetFacts({"tenant": person.tenant, "holder": person.holder}, person.version)
+                case "Grant":
+                    return self.grants.facts(ref.id)
                 case "Service":
                     service = self.services.service(ref.id)
                     return AssetFacts({"tenant": service.tenant}, service.version)

@@ -47,7 +47,8 @@ class NameTaken(Conflict):
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Somebody who signs in. `version` moves whenever roles or state change."""
+    """Somebody who signs in. `version` moves whenever roles or state change; `holder` is the same in every account
+    of one human being."""
 
     id: str
     tenant: str
@@ -56,6 +57,7 @@ class Person(msgspec.Struct, frozen=True):
     version: int
     created_at: str
     disabled_at: str | None
+    holder: str
 
 
 class Enrolment(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError as UniqueViolation
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import Conflict, Invalid, LimitExceeded, NotFound
 from vallum.kernel.identity import records as table
+from vallum.kernel.identity.grants import live_grants
 from vallum.kernel.identity.model import (
     CredentialRefused,
     Enrolment,
@@ -28,11 +29,11 @@ from vallum.kernel.identity.model import (
     parse_name,
 )
 from vallum.kernel.identity.passwords import Passwords
+from vallum.kernel.identity.roles import check_roles
 from vallum.kernel.identity.secrets import ENROLMENT_PREFIX, SESSION_PREFIX, hash_secret, is_well_formed, new_secret
 from vallum.kernel.identity.totp import matching_step, new_totp_secret, totp_uri
 from vallum.kernel.ids import new_id
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Purpose
-from vallum.kernel.policy.rehearse import ROLES
 from vallum.kernel.store.epochs import bump_epoch
 from vallum.kernel.store.records import Records
 from vallum.kernel.values import Subject, SubjectKind, TenantId
@@ -82,9 +83,19 @@ class People:
         conn.execute(delete(table.enrolments))
         return self.invite(conn, FIRST_ROLES)
 
-    def invite(self, conn: Connection, roles: Iterable[str], tenant: str = DEFAULT_TENANT) -> str:
-        """The token of a one-time enrolment link. Raises Invalid for a role that does not exist."""
+    def invite(
+        self, conn: Connection, roles: Iterable[str], tenant: str = DEFAULT_TENANT, *, same_as: str | None = None
+    ) -> str:
+        """The token of a one-time enrolment link. `same_as` is the id of a person whose second account this will be.
+
+        Raises Invalid for a role that does not exist, NotFound for a person who does not.
+        """
         chosen = check_roles(roles)
+        holder = None
+        if same_as is not None:
+            holder = conn.execute(select(table.persons.c.holder).where(table.persons.c.id == same_as)).scalar()
+            if holder is None:
+                raise NotFound("there is no such person, whose second account this would be")
         token = new_secret(ENROLMENT_PREFIX)
         token_hash = hash_secret(token)
         secret = new_totp_secret().encode()
@@ -100,6 +111,7 @@ class People:
                 totp_sealed=sealed,
                 created_at=format_time(now),
                 expires_at_seconds=int(now.timestamp()) + ENROLMENT_SECONDS,
+                holder=holder,
             )
         )
         return token
@@ -141,6 +153,7 @@ class People:
             "version": 1,
             "created_at": format_time(self._clock.now()),
             "disabled_at": None,
+            "holder": row.holder or person_id,
         }
         try:
             with conn.begin_nested():
@@ -222,10 +235,11 @@ class People:
         with self._records.read() as conn:
             row = conn.execute(
                 select(table.sessions, table.persons.c.name, table.persons.c.roles, table.persons.c.tenant,
-                       table.persons.c.version)
+                       table.persons.c.version, table.persons.c.holder)
                 .join(table.persons, table.persons.c.id == table.sessions.c.person_id)
                 .where(table.sessions.c.secret_hash == hash_secret(secret), table.persons.c.disabled_at.is_(None))
             ).one_or_none()  # fmt: skip
+            granted = live_grants(conn, row.person_id) if row is not None else ()
         if row is None or row.expires_at_seconds <= self._now_seconds():
             raise CredentialRefused("the session is not valid: sign in again")
         roles = tuple(row.roles.split())
@@ -246,6 +260,8 @@ class People:
             version=row.version,
             credential=row.id,
             mfa_at_seconds=row.mfa_at_seconds,
+            holder=row.holder,
+            grants=granted,
         )
         return subject, session
 
@@ -364,15 +380,8 @@ def _person(row: Any) -> Person:  # a row's mapping, or the values that make one
         version=row["version"],
         created_at=row["created_at"],
         disabled_at=row["disabled_at"],
+        holder=row["holder"],
     )
-
-
-def check_roles(roles: Iterable[str]) -> str:
-    chosen = sorted(set(roles))
-    unknown = [role for role in chosen if role not in ROLES]
-    if unknown or not chosen:
-        raise Invalid(f"roles are one or more of {', '.join(ROLES)}")
-    return " ".join(chosen)
 
 
 def _totp_place(owner: str, row: bytes) -> bytes:

@@ -1,10 +1,10 @@
 """The tables of identity. Every secret in them is hashed, or sealed under the installation's keys."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, Table, Text
 
 from vallum.kernel.store.records import metadata
 
-__all__ = ["api_keys", "enrolments", "failures", "persons", "revoked_tokens", "services", "sessions"]
+__all__ = ["api_keys", "enrolments", "failures", "grants", "persons", "revoked_tokens", "services", "sessions"]
 
 persons = Table(
     "persons",
@@ -19,6 +19,7 @@ persons = Table(
     Column("version", Integer, nullable=False),
     Column("created_at", Text, nullable=False),
     Column("disabled_at", Text),
+    Column("holder", Text, nullable=False),  # the human being: the first account's id, in every account of theirs
 )
 
 enrolments = Table(
@@ -30,6 +31,7 @@ enrolments = Table(
     Column("totp_sealed", LargeBinary, nullable=False),
     Column("created_at", Text, nullable=False),
     Column("expires_at_seconds", BigInteger, nullable=False),
+    Column("holder", Text),  # whose second account this will be
 )
 
 sessions = Table(
@@ -86,3 +88,31 @@ revoked_tokens = Table(
     Column("jti", Text, primary_key=True),
     Column("expires_at_seconds", BigInteger, nullable=False),
 )
+
+# Seconds are the database's own clock, with a fraction.
+grants = Table(
+    "grants",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("requester_id", Text, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("asset", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("seconds", Integer, nullable=False),
+    Column("start_after_seconds", Integer, nullable=False),
+    Column("break_glass", Integer, nullable=False),
+    Column("state", Text, nullable=False),  # requested, approved, denied, withdrawn or revoked; time does the rest
+    Column("requested_at", Text, nullable=False),
+    Column("requested_at_seconds", Double, nullable=False),
+    Column("decide_by_seconds", Double, nullable=False),
+    Column("decided_by", Text),
+    Column("decided_at", Text),
+    Column("note", Text, nullable=False),
+    Column("starts_at_seconds", Double),
+    Column("expires_at_seconds", Double),
+    Column("ended_by", Text),
+    Column("ended_at", Text),
+)
+Index("ix_grants_requester_id", grants.c.requester_id)

@@ -29,7 +29,8 @@ from vallum.kernel.identity.model import (
     SignInRefused,
     parse_name,
 )
-from vallum.kernel.identity.people import EPOCH, check_roles
+from vallum.kernel.identity.people import EPOCH
+from vallum.kernel.identity.roles import check_roles
 from vallum.kernel.identity.secrets import SERVICE_PREFIX, hash_secret, is_well_formed, new_secret
 from vallum.kernel.ids import new_id
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring

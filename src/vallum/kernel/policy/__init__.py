@@ -3,7 +3,16 @@
 from vallum.kernel.policy.directory import AssetDirectory, AssetFacts, Directory
 from vallum.kernel.policy.engine import PolicyEngine, PolicyRequest, decide
 from vallum.kernel.policy.policy_set import PolicySet, check_policies, shipped_policies, shipped_schema
-from vallum.kernel.policy.rehearse import ROLES, CaseResult, PolicyChange, check_cases, diff_policies, typical_request
+from vallum.kernel.policy.rehearse import (
+    ROLES,
+    CaseResult,
+    PolicyChange,
+    check_cases,
+    diff_policies,
+    permitted,
+    typical_kind,
+    typical_request,
+)
 from vallum.kernel.policy.store import PolicyStore
 from vallum.kernel.policy.syntax import PolicyRefused
 
@@ -23,7 +32,9 @@ __all__ = [
     "check_policies",
     "decide",
     "diff_policies",
+    "permitted",
     "shipped_policies",
     "shipped_schema",
+    "typical_kind",
     "typical_request",
 ]

@@ -29,7 +29,11 @@ _ENTITY_TYPES: Mapping[SubjectKind, str] = {
     SubjectKind.APPLICATION: "Application",
     SubjectKind.SYSTEM: "System",
 }
-_CONTEXTS: Mapping[bool, str] = {fresh: f'{{"mfa_fresh": {str(fresh).lower()}}}' for fresh in (False, True)}
+_CONTEXTS: Mapping[tuple[bool, bool], str] = {
+    (fresh, granted): f'{{"mfa_fresh": {str(fresh).lower()}, "by_grant": {str(granted).lower()}}}'
+    for fresh in (False, True)
+    for granted in (False, True)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class PolicyRequest:
     asset: AssetRef
     asset_facts: AssetFacts
     mfa_fresh: bool
+    by_grant: bool = False  # whether the subject's roles hold one that was granted for the moment
 
 
 @dataclass(slots=True)
@@ -75,7 +80,25 @@ class PolicyEngine:
         self._in_force = _InForce(policy_set)
 
     def decide(self, subject: Subject, action: str, asset: AssetRef) -> Decision:
-        """Allow or deny, with the policies that determined it. Never raises for an unknown subject or asset."""
+        """Allow or deny, with the policies that determined it. Never raises for an unknown subject or asset.
+
+        Standing roles are asked first; a grant counts only where they do not suffice, one grant at a time.
+        """
+        decision = self._decide(subject, action, asset)
+        if decision.effect == "allow" or not subject.grants or decision.obligations:
+            return decision
+        for grant in subject.grants:
+            if not grant.covers(asset):
+                continue
+            raised = replace(subject, roles=subject.roles | {grant.role})
+            elevated = self._decide(raised, action, asset, by_grant=True)
+            if elevated.effect == "allow" or elevated.obligations:
+                return replace(elevated, grants=(grant.id,))
+            if elevated.policies:  # a bound that the grant ran into says more than that nothing permits it
+                decision = elevated
+        return decision
+
+    def _decide(self, subject: Subject, action: str, asset: AssetRef, *, by_grant: bool = False) -> Decision:
         in_force = self._in_force
         asset_facts = self._directory.facts(asset)
         if asset_facts is None:
@@ -89,11 +112,11 @@ class PolicyEngine:
         facts_version = subject_facts.version if subject_facts is not None else 0
         key = (
             subject.kind, subject.id, subject.tenant, subject.version, subject.roles, facts_version,
-            action, asset.kind, asset.id, asset_facts.version, fresh,
+            action, asset.kind, asset.id, asset_facts.version, fresh, by_grant, subject.holder,
         )  # fmt: skip
         decision = in_force.decisions.get(key)
         if decision is None:
-            request = PolicyRequest(subject, subject_facts, action, asset, asset_facts, fresh)
+            request = PolicyRequest(subject, subject_facts, action, asset, asset_facts, fresh, by_grant)
             decision = decide(in_force.policy_set, request)
             in_force.keep(key, decision)
         return decision
@@ -115,7 +138,7 @@ def decide(policy_set: PolicySet, request: PolicyRequest) -> Decision:
         "principal": principal,
         "action": {"type": "Vallum::Action", "id": str(request.action)},
         "resource": resource,
-        "context": _CONTEXTS[request.mfa_fresh],
+        "context": _CONTEXTS[request.mfa_fresh, request.by_grant],
     }
     try:
         # Parsed apart from the evaluation, for a stale denial evaluates twice; held to the schema here, not there.
@@ -123,7 +146,7 @@ def decide(policy_set: PolicySet, request: PolicyRequest) -> Decision:
         decision = _evaluate(policy_set, question, entities)
         if decision.effect == "allow" or request.mfa_fresh or request.subject.kind is not SubjectKind.PERSON:
             return decision
-        if _evaluate(policy_set, {**question, "context": _CONTEXTS[True]}, entities).effect == "deny":
+        if _evaluate(policy_set, {**question, "context": _CONTEXTS[True, request.by_grant]}, entities).effect == "deny":
             return decision
     except (ValueError, TypeError):
         # An action, entity or attribute that the schema does not have: nothing was decided, so nothing is allowed.
@@ -157,6 +180,8 @@ def _entities(request: PolicyRequest, principal: Mapping[str, str], resource: Ma
     """The subject, its roles and the asset, as Cedar's JSON. Raises ValueError for text that is not Unicode."""
     roles = sorted(request.subject.roles)
     attributes: dict[str, Value] = {"tenant": request.subject.tenant}
+    if request.subject.kind is SubjectKind.PERSON:
+        attributes["holder"] = request.subject.holder
     if request.subject_facts is not None:
         attributes = {**request.subject_facts.attributes}
     entities: list[dict[str, Any]] = [

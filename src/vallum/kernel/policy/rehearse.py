@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -13,19 +14,25 @@ from vallum.kernel.policy.engine import PolicyRequest, decide
 from vallum.kernel.policy.policy_set import PolicySet, check_policies, shipped_schema
 from vallum.kernel.values import AssetRef, Decision, Obligation, Subject, SubjectKind, TenantId
 
-__all__ = ["ROLES", "CaseResult", "PolicyChange", "check_cases", "diff_policies", "typical_request"]
+__all__ = [
+    "ROLES",
+    "CaseResult",
+    "PolicyChange",
+    "check_cases",
+    "diff_policies",
+    "permitted",
+    "typical_kind",
+    "typical_request",
+]
 
-ROLES = ("administrator", "security", "data_steward", "ml_engineer", "approver", "auditor")
+ROLES = ("administrator", "security", "data_steward", "ml_engineer", "approver", "auditor", "member")
 
-_PERSON_ASSETS: Mapping[str, tuple[str, ...]] = {
-    "inventory": ("System",),
-    "identity": ("System",),
-    "policy": ("System",),
-    "ledger": ("Ledger",),
-    "guards": ("Guard",),
-    "keys": ("System",),
-    "vault": ("System",),
-    "system": ("System",),
+_TYPICAL_ASSETS: Mapping[str, str] = {  # of an action, or of all in an area; else the platform itself
+    "ledger": "Ledger",
+    "guards": "Guard",
+    "identity:grant:approve": "Grant",
+    "identity:grant:deny": "Grant",
+    "identity:grant:revoke": "Grant",
 }
 
 
@@ -68,6 +75,11 @@ class PolicyChange(msgspec.Struct, frozen=True):
     after: str
 
 
+def typical_kind(action: str) -> str:
+    """The kind of asset that people are asked about with this action."""
+    return _TYPICAL_ASSETS.get(action) or _TYPICAL_ASSETS.get(action.partition(":")[0], "System")
+
+
 def typical_request(
     subject: Subject,
     action: str,
@@ -91,6 +103,10 @@ def typical_request(
     attributes: dict[str, Any] = {"tenant": asset_tenant}
     if asset.kind == "Application":
         attributes |= application
+    if asset.kind == "Person":
+        attributes["holder"] = "somebody else"
+    if asset.kind == "Grant":
+        attributes |= {"holder": "somebody else", "role": "administrator", "break_glass": False}
     if asset.kind == "Model":
         attributes |= {"name": asset.id, "provider": "provider", "classification": "internal"}
     return PolicyRequest(subject, subject_facts, action, asset, AssetFacts(attributes), mfa_fresh)
@@ -142,6 +158,17 @@ def diff_policies(before: Mapping[str, str], after: Mapping[str, str]) -> list[P
     return changes
 
 
+def permitted(policy_set: PolicySet, roles: frozenset[str], *, by_grant: bool = False) -> tuple[str, ...]:
+    """The actions that a person with these roles may do on a typical asset, with a fresh second factor."""
+    subject = Subject(SubjectKind.PERSON, "somebody", TenantId("default"), roles)
+    found = []
+    for action in Action:
+        request = typical_request(subject, action, AssetRef(typical_kind(action), "vallum"), mfa_fresh=True)
+        if decide(policy_set, replace(request, by_grant=by_grant)).effect == "allow":
+            found.append(str(action))
+    return tuple(found)
+
+
 def _matrix() -> Iterator[tuple[str, PolicyRequest]]:
     for action in Action:
         if action in (Action.MODEL_INVOKE, Action.MODEL_LIST):
@@ -151,8 +178,7 @@ def _matrix() -> Iterator[tuple[str, PolicyRequest]]:
             continue
         for role in ROLES:
             subject = Subject(SubjectKind.PERSON, "somebody", TenantId("default"), frozenset({role}))
-            for kind in _PERSON_ASSETS[action.partition(":")[0]]:
-                yield role, typical_request(subject, action, AssetRef(kind, "vallum"), mfa_fresh=False)
+            yield role, typical_request(subject, action, AssetRef(typical_kind(action), "vallum"), mfa_fresh=False)
 
 
 def _outcome(decision: Decision) -> str:
