@@ -93,7 +93,11 @@ class Platform:
         vault = Vault(records, keyring, clock)
         ledger = Ledger(keyring, clock, settings.ledger.origin)
         writer = LedgerWriter(ledger, records)
-        identity = Identity.open(records, keyring, clock, issuer=settings.ledger.origin)
+        access = settings.access
+        identity = Identity.open(
+            records, keyring, clock, issuer=settings.ledger.origin, url=settings.url,
+            session_seconds=access.session_hours * 3600, idle_seconds=access.session_idle_minutes * 60,
+        )  # fmt: skip
         inventory = Inventory(records, clock)
         policy_store = PolicyStore(clock)
         with records.read() as conn:

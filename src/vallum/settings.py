@@ -137,6 +137,17 @@ class GatewaySettings(_Section, frozen=True):
     ] = 4_000_000
 
 
+class AccessSettings(_Section, frozen=True):
+    """How people sign in, and for how long."""
+
+    session_hours: Annotated[
+        int, Meta(ge=1, le=24, description="How long a session lasts, whatever is done with it.")
+    ] = 8
+    session_idle_minutes: Annotated[
+        int, Meta(ge=5, le=1440, description="How long a session lasts while nothing is done with it.")
+    ] = 120
+
+
 class TelemetrySettings(_Section, frozen=True):
     """Metrics and traces. Neither holds content."""
 
@@ -165,6 +176,7 @@ class Settings(_Section, frozen=True):
     counters: CounterSettings = CounterSettings()
     keys: KeySettings = KeySettings()
     ledger: LedgerSettings = LedgerSettings()
+    access: AccessSettings = AccessSettings()
     gateway: GatewaySettings = GatewaySettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     log: LogSettings = LogSettings()

@@ -22,13 +22,15 @@ VALLUM = str(Path(sys.executable).with_name("vallum"))
 class Server:
     """One `vallum up`, and what its ready line says."""
 
-    def __init__(self, data, *options, env=None):
+    def __init__(self, data, *options, env=None, public_url=None):
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         self.data = data
         self.opened = []
         self.log = (data.parent / f"{data.name}.log").open("ab")
         command = [VALLUM, "up", "--data", str(data), "--port", str(self.port), "--json", *options]
+        if public_url is not None:
+            env = {**os.environ, **(env or {}), "VALLUM_SERVER_PUBLIC_URL": public_url.format(port=self.port)}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, env=env)
         line = self.process.stdout.readline()
         assert line, Path(self.log.name).read_text()
@@ -138,8 +140,8 @@ def start(tmp_path):
     """Start servers of the test's own; they are stopped with it."""
     started = []
 
-    def start(*options, data="data", env=None):
-        server = Server(tmp_path / data, *options, env=env)
+    def start(*options, data="data", env=None, public_url=None):
+        server = Server(tmp_path / data, *options, env=env, public_url=public_url)
         started.append(server)
         return server
 

@@ -13,7 +13,9 @@ from vallum.gateway import app as gateway
 from vallum.kernel.actions import Action
 from vallum.kernel.policy import shipped_schema
 
-OPEN = {"read_enrolment", "finish_enrolment", "sign_in", "grant_token"}
+OPEN = {
+    "read_enrolment", "finish_enrolment", "sign_in", "grant_token", "begin_passkey_sign_in", "sign_in_with_passkey",
+}  # fmt: skip
 
 
 def test_every_route_declares_an_action_that_the_policy_schema_knows():
@@ -67,7 +69,8 @@ def test_local_commands_are_these():
 
 def test_every_route_is_somebodys_command():
     performed = {name for command in COMMANDS for name in command.performs}
-    by_browser_only = {"read_enrolment", "finish_enrolment"}
+    by_browser_only = {"read_enrolment", "finish_enrolment", "begin_passkey_sign_in", "sign_in_with_passkey",
+                       "begin_passkey", "register_passkey"}  # fmt: skip
     through_the_client = {"grant_token", "read_session", "read_application", "list_models", "list_providers",
                           "read_ledger", "read_content"}  # fmt: skip
     assert {route.name for route in ROUTES} - performed == by_browser_only | through_the_client

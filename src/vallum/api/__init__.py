@@ -4,7 +4,7 @@ The console and the command line perform these routes and nothing else, so that 
 declares its action and passes the gate) is true of them.
 """
 
-from vallum.api.app import ApiApp
+from vallum.api.app import ApiApp, peer_of
 from vallum.api.control import Call, ControlPlane, Performed, Services
 from vallum.api.openapi import render_openapi
 from vallum.api.problems import Problem
@@ -22,5 +22,6 @@ __all__ = [
     "Route",
     "Services",
     "match_route",
+    "peer_of",
     "render_openapi",
 ]

@@ -17,8 +17,9 @@ from vallum.api.problems import MEDIA_TYPE, Problem, problem_of
 from vallum.api.routing import PREFIX, Download, MethodNotAllowed, Route, match_route
 from vallum.api.table import ROUTES
 from vallum.kernel.errors import Invalid
+from vallum.kernel.identity import Peer, network_of
 
-__all__ = ["ApiApp"]
+__all__ = ["ApiApp", "peer_of"]
 
 _log = logging.getLogger("vallum.api")
 
@@ -27,6 +28,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAX_BODY_BYTES = 8 << 20  # a folder of declarations is some kilobytes
 _READ_TIMEOUT_SECONDS = 30
+_MAX_DEVICE_CHARS = 200
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -84,6 +86,7 @@ class ApiApp:
             subject=subject,
             session=session,
             credential=credential,
+            peer=peer_of(scope, headers),
         )
         performed = self._control.perform(route, call)
         extra = [(b"x-vallum-entry", performed.entry_id.encode())] if performed.entry_id else []
@@ -91,6 +94,14 @@ class ApiApp:
             return 200, performed.value.media_type, performed.value, extra
         body = b"" if route.status == 204 else msgspec.json.encode(performed.value)
         return route.status, "application/json", body, extra
+
+
+def peer_of(scope: Any, headers: Mapping[str, str]) -> Peer:
+    """The connection's own address: headers that a client may write are believed of nobody."""
+    client = scope.get("client")
+    said = headers.get("user-agent", "")[:_MAX_DEVICE_CHARS]
+    device = "".join(char for char in said if char.isascii() and char.isprintable())
+    return Peer(network_of(str(client[0])) if client else "", device)
 
 
 def _find(scope: Any) -> tuple[Route, dict[str, str]]:

@@ -13,7 +13,7 @@ from vallum.inventory import Inventory
 from vallum.kernel.clock import Clock
 from vallum.kernel.errors import Unauthenticated, VallumError
 from vallum.kernel.gate import Gate
-from vallum.kernel.identity import SESSION_PREFIX, Identity, Session
+from vallum.kernel.identity import SESSION_PREFIX, Identity, Peer, Session
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Vault
 from vallum.kernel.ledger.entry import EntryDraft
 from vallum.kernel.ledger.ledger import Ledger
@@ -47,7 +47,8 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, decoded: `body` and `query` are of the route's types. `credential` is what was presented."""
+    """One request, decoded: `body` and `query` are of the route's types. `credential` is what was presented, `peer`
+    where it came from."""
 
     path: Mapping[str, str] = field(default_factory=dict)
     query: Any = None
@@ -55,6 +56,7 @@ class Call:
     subject: Subject | None = None
     session: Session | None = None
     credential: str = field(default="", repr=False)
+    peer: Peer = field(default=Peer())
     prepared: Any = field(default=None, repr=False)
 
 
@@ -82,7 +84,7 @@ class ControlPlane:
             if not credential:
                 raise Unauthenticated("sign in first: send a session or an access token as Authorization: Bearer")
             if credential.startswith(SESSION_PREFIX):
-                return self.services.identity.people.authenticate_session(credential)
+                return self.services.identity.sessions.authenticate(credential)
             return self.services.identity.services.authenticate_token(credential), None
         except Unauthenticated:
             self._refusals.note("api:request:authenticate")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vallum.api.resources import configuration, grants, guards, identity, keys, ledger, policy, status
+from vallum.api.resources import configuration, grants, guards, identity, keys, ledger, own, policy, status
 from vallum.api.routing import Route
 
 __all__ = ["ROUTES"]
@@ -10,6 +10,7 @@ __all__ = ["ROUTES"]
 ROUTES: Sequence[Route] = (
     *status.ROUTES,
     *identity.ROUTES,
+    *own.ROUTES,
     *grants.ROUTES,
     *configuration.ROUTES,
     *ledger.ROUTES,

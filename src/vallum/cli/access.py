@@ -8,7 +8,7 @@ import typer
 from vallum.cli.options import AsJson, Config, Data, Url
 from vallum.cli.output import print_json, print_record, print_table, read_secret_line, report, say
 from vallum.cli.registry import command, group
-from vallum.cli.transport import credentials_file, load_credentials, opened, save_credentials
+from vallum.cli.transport import credentials_file, keep_credential, load_credentials, opened, save_credentials
 
 __all__ = ["add_to"]
 
@@ -61,7 +61,8 @@ def step_up() -> None:
     """Prove your second factor afresh, for what asks for it."""
     code = read_secret_line("Code: ")
     with opened(None, None) as transport:
-        transport.perform("step_up", body={"code": code})
+        issued = transport.perform("step_up", body={"code": code})
+    keep_credential(issued["secret"])
     say("your second factor is fresh for some minutes")
 
 

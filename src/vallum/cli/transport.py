@@ -12,7 +12,15 @@ from typing import Any, Protocol
 
 from vallum.kernel.errors import Invalid, Unauthenticated
 
-__all__ = ["Transport", "credentials_file", "load_credentials", "local_settings", "opened", "save_credentials"]
+__all__ = [
+    "Transport",
+    "credentials_file",
+    "keep_credential",
+    "load_credentials",
+    "local_settings",
+    "opened",
+    "save_credentials",
+]
 
 
 class Transport(Protocol):
@@ -81,6 +89,14 @@ def save_credentials(url: str, credential: str, ca_file: Path | None) -> Path:
         json.dump(kept, out)
     fresh.replace(file)
     return file
+
+
+def keep_credential(credential: str) -> None:
+    """In place of the one that was used: a session's secret changes with step-up."""
+    kept = load_credentials()
+    if kept is not None:
+        ca_file = kept.get("ca_file")
+        save_credentials(kept["url"], credential, Path(ca_file) if ca_file else None)
 
 
 class _Local:

@@ -85,9 +85,10 @@ class Client:
         return token
 
     def step_up(self, code: str) -> dict[str, Any]:
-        """Prove the second factor afresh, for what asks for it."""
-        answer: dict[str, Any] = self.request("POST", "/sessions/current/step-up", {"code": code})
-        return answer
+        """Prove the second factor afresh, for what asks for it. The session's secret changes; this client follows."""
+        issued: dict[str, Any] = self.request("POST", "/sessions/current/step-up", {"code": code})
+        self.credential = issued["secret"]
+        return issued
 
     def sign_out(self) -> None:
         self.request("DELETE", "/sessions/current")

@@ -64,9 +64,7 @@ class _AccessRoom:
         route = "approve_grant" if form.get("decision") == "approve" else "deny_grant"
         path = {"id": request.path_params["id"]}
         try:
-            if code := form.get("code", "").strip():
-                await self._console.perform("step_up", visitor, body={"code": code})
-                visitor = await self._console.again(request)
+            visitor = await self._console.step_up(visitor, form)
             done = await self._console.perform(route, visitor, path=path, body={"note": form.get("note", "")})
         except VallumError as e:
             problem = problem_of(e)

@@ -2,7 +2,9 @@
 
 import asyncio
 import io
+import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,9 @@ from starlette.staticfiles import StaticFiles
 from vallum.api import ROUTES, Call, ControlPlane
 from vallum.api.problems import problem_of
 from vallum.api.routing import Route as ApiRoute
-from vallum.console import access_room
-from vallum.console.visitor import Forbidden, Visitor, read_form, visit
-from vallum.kernel.errors import NotFound, Unauthenticated, VallumError
+from vallum.console import access_room, account_room
+from vallum.console.visitor import Forbidden, Visitor, check_origin, read_form, visit
+from vallum.kernel.errors import Invalid, NotFound, Unauthenticated, VallumError
 
 __all__ = ["ConsoleApp"]
 
@@ -81,6 +83,8 @@ class ConsoleApp:
             Route("/console", page(self._home)),
             Route("/console/sign-in", page(self._sign_in_form, signed_in=False)),
             Route("/console/sign-in", page(self._sign_in, signed_in=False), methods=["POST"]),
+            Route("/console/sign-in/passkey", page(self._sign_in_with_passkey, signed_in=False), methods=["POST"]),
+            Route("/console/passkey-challenge", page(self._challenge, signed_in=False), methods=["POST"]),
             Route("/console/sign-out", page(self._sign_out), methods=["POST"]),
             Route("/console/enrol", page(self._enrol_form, signed_in=False)),
             Route("/console/enrol", page(self._enrol, signed_in=False), methods=["POST"]),
@@ -95,6 +99,7 @@ class ConsoleApp:
             Route("/console/keys", page(self._issue_key), methods=["POST"]),
             Route("/console/keys/{id}/revoke", page(self._revoke_key), methods=["POST"]),
             *access_room.pages(self),
+            *account_room.pages(self),
             Route("/console/ledger", page(self._ledger)),
             Mount("/console/static", StaticFiles(directory=_FOLDER / "static")),
         ]
@@ -138,6 +143,26 @@ class ConsoleApp:
             issued = await self.perform("sign_in", visitor, body=fields)
         except VallumError as e:
             return self.render("sign_in.html", visitor, status=401, name=fields["name"], notice=str(e), failed=True)
+        answer = RedirectResponse("/console", 303)
+        visitor.keep(answer, issued.secret)
+        return answer
+
+    async def _challenge(self, request: Request, visitor: Visitor) -> Response:
+        """For the page's script; names nobody, so it tells a stranger nothing."""
+        check_origin(request)
+        try:
+            challenge = await self.perform("begin_passkey_sign_in", visitor)
+        except VallumError as e:
+            problem = problem_of(e)
+            return JSONResponse(msgspec.to_builtins(problem), problem.status)
+        return JSONResponse(msgspec.to_builtins(challenge))
+
+    async def _sign_in_with_passkey(self, request: Request, visitor: Visitor) -> Response:
+        form = await read_form(request, visitor)
+        try:
+            issued = await self.perform("sign_in_with_passkey", visitor, body=passkey_answer(form))
+        except VallumError as e:
+            return self.render("sign_in.html", visitor, status=401, name="", notice=str(e), failed=True)
         answer = RedirectResponse("/console", 303)
         visitor.keep(answer, issued.secret)
         return answer
@@ -269,20 +294,29 @@ class ConsoleApp:
             subject=visitor.subject,
             session=visitor.session,
             credential=visitor.credential,
+            peer=visitor.peer,
         )
         performed = await asyncio.to_thread(self._control.perform, route, call)
         return performed.value
 
-    async def again(self, request: Request) -> Visitor:
-        """The visitor once more, after the session itself changed."""
-        return await asyncio.to_thread(visit, self._control, request, self._url)
+    async def step_up(self, visitor: Visitor, form: Mapping[str, str]) -> Visitor:
+        """The visitor with a fresh second factor, if the form brought one: a code, or a passkey's answer."""
+        proof = _proof_in(form)
+        if proof is None:
+            return visitor
+        issued = await self.perform("step_up", visitor, body=proof)
+        subject, session = await asyncio.to_thread(self._control.authenticate, issued.secret)
+        return replace(visitor, subject=subject, session=session, credential=issued.secret, rotated=True)
 
     def render(self, template: str, visitor: Visitor, *, status: int = 200, **values: Any) -> Response:
         shown: dict[str, Any] = {"notice": "", "failed": False, "here": visitor.path, **values}
         html = self._templates.get_template(template).render(
             session=visitor.session, csrf=lambda: Markup(visitor.csrf_field()), **shown  # noqa: S704  hex digits
         )  # fmt: skip
-        return HTMLResponse(html, status)
+        answer = HTMLResponse(html, status)
+        if visitor.rotated:
+            visitor.keep(answer, visitor.credential)
+        return answer
 
     def _failed(self, visitor: Visitor, error: Exception) -> Response:
         problem = problem_of(error) if isinstance(error, VallumError) else None
@@ -293,9 +327,24 @@ class ConsoleApp:
         return self.render("failed.html", visitor, status=status, notice=notice, failed=True, entry_id=entry)
 
 
-def _converted(given: Any, wanted: Any, route: ApiRoute) -> Any:
-    from vallum.kernel.errors import Invalid
+def _proof_in(form: Mapping[str, str]) -> dict[str, Any] | None:
+    if code := form.get("code", "").strip():
+        return {"code": code}
+    if form.get("response"):
+        return {"passkey": passkey_answer(form)}
+    return None
 
+
+def passkey_answer(form: Mapping[str, str]) -> dict[str, Any]:
+    """What the page's script put into the form. Raises Invalid."""
+    try:
+        response = json.loads(form.get("response", ""))
+    except (ValueError, RecursionError):
+        raise Invalid("the passkey's answer cannot be read: try again") from None
+    return {"state": form.get("state", ""), "response": response}
+
+
+def _converted(given: Any, wanted: Any, route: ApiRoute) -> Any:
     if wanted is None:
         return None
     try:

@@ -10,12 +10,12 @@ from urllib.parse import parse_qsl, urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vallum.api import ControlPlane
+from vallum.api import ControlPlane, peer_of
 from vallum.kernel.errors import Invalid, Unauthenticated
-from vallum.kernel.identity import Session
+from vallum.kernel.identity import Peer, Session
 from vallum.kernel.values import Subject
 
-__all__ = ["Forbidden", "Visitor", "read_form", "visit"]
+__all__ = ["Forbidden", "Visitor", "check_origin", "read_form", "visit"]
 
 _MAX_FORM_BYTES = 65_536
 _CSRF_FIELD = "csrf"
@@ -34,10 +34,12 @@ class Visitor:
     credential: str = field(repr=False)
     path: str
     secure: bool
+    peer: Peer = field(default=Peer())
+    rotated: bool = False  # whether the session's secret is new since the request
 
     @classmethod
-    def stranger(cls, path: str = "", *, secure: bool = True) -> "Visitor":
-        return cls(None, None, "", path, secure)
+    def stranger(cls, path: str = "", *, secure: bool = True, peer: Peer | None = None) -> "Visitor":
+        return cls(None, None, "", path, secure, peer or Peer())
 
     def csrf_field(self) -> str:
         return f'<input type="hidden" name="{_CSRF_FIELD}" value="{self._csrf()}">'
@@ -61,20 +63,20 @@ class Visitor:
 def visit(control: ControlPlane, request: Request, url: str) -> Visitor:
     """Reads the database. A session that ended makes a stranger."""
     secure = url.startswith("https")
-    path = request.url.path
+    path, peer = request.url.path, peer_of(request.scope, request.headers)
     secret = request.cookies.get(_cookie_name(secure), "")
     if not secret:
-        return Visitor.stranger(path, secure=secure)
+        return Visitor.stranger(path, secure=secure, peer=peer)
     try:
         subject, session = control.authenticate(secret)
     except Unauthenticated:
-        return Visitor.stranger(path, secure=secure)
-    return Visitor(subject, session, secret, path, secure)
+        return Visitor.stranger(path, secure=secure, peer=peer)
+    return Visitor(subject, session, secret, path, secure, peer)
 
 
 async def read_form(request: Request, visitor: Visitor) -> dict[str, str]:
     """Raises Forbidden for a form from elsewhere, Invalid for one that cannot be read."""
-    _check_origin(request)
+    check_origin(request)
     raw = b""
     async for chunk in request.stream():
         raw += chunk
@@ -92,8 +94,11 @@ async def read_form(request: Request, visitor: Visitor) -> dict[str, str]:
     return form
 
 
-def _check_origin(request: Request) -> None:
-    """The browser says where a form was sent from; a stranger's forms (signing in) rest on this alone."""
+def check_origin(request: Request) -> None:
+    """The browser says where a form was sent from; a stranger's forms (signing in) rest on this alone.
+
+    Raises Forbidden.
+    """
     site = request.headers.get("sec-fetch-site")
     if site is not None and site not in ("same-origin", "none"):
         raise Forbidden("This form was sent from another site.")

@@ -37,6 +37,9 @@ class Action(StrEnum):
     GRANT_DENY = "identity:grant:deny"
     GRANT_REVOKE = "identity:grant:revoke"
 
+    ACCOUNT_READ = "identity:account:read"
+    ACCOUNT_CHANGE = "identity:account:change"
+
     POLICY_READ = "policy:set:read"
     POLICY_APPLY = "policy:set:apply"
     POLICY_EXPLAIN = "policy:decision:explain"

@@ -15,6 +15,7 @@ from vallum.kernel.gate import Change
 from vallum.kernel.identity import (
     AccessToken,
     ApiKey,
+    CodeRefused,
     Enrolment,
     IssuedKey,
     IssuedService,
@@ -22,8 +23,6 @@ from vallum.kernel.identity import (
     Person,
     Service,
     Session,
-    SignInRefused,
-    VerifiedCode,
     VerifiedSignIn,
 )
 
@@ -62,10 +61,6 @@ class Invitation(msgspec.Struct, frozen=True):
 class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Short
     password: Secret
-    code: Short
-
-
-class StepUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code: Short
 
 
@@ -108,17 +103,17 @@ def finish_enrolment(services: Services, call: Call, conn: Connection) -> tuple[
 
 
 def check_sign_in(services: Services, call: Call) -> VerifiedSignIn:
-    given, people = call.body, services.identity.people
+    given, sign_in = call.body, services.identity.sign_in
     try:
-        return people.check_sign_in(given.name, given.password, given.code)
-    except SignInRefused:
+        return sign_in.check(given.name, given.password, given.code, call.peer)
+    except CodeRefused as refused:
         with services.records.write() as conn:
-            people.record_failure(conn, given.name)
+            sign_in.record_refusal(conn, refused)
         raise
 
 
-def sign_in(services: Services, call: Call, conn: Connection) -> tuple[IssuedSession, str]:
-    issued = services.identity.people.open_session(conn, call.prepared)
+def open_session(services: Services, call: Call, conn: Connection) -> tuple[IssuedSession, str]:
+    issued = services.identity.sessions.open(conn, call.prepared)
     return issued, f"person:{issued.session.person_id}"
 
 
@@ -145,28 +140,9 @@ def read_session(services: Services, call: Call) -> Session:
 
 def end_session(services: Services, call: Call, change: Change) -> None:
     if call.session is not None:
-        services.identity.people.end_session(change.conn, call.session.id)
+        services.identity.sessions.end(change.conn, call.session.id, call.session.person_id)
     elif call.credential:
         services.identity.services.revoke_token(change.conn, call.credential)
-
-
-def check_code(services: Services, call: Call) -> tuple[Session, VerifiedCode]:
-    if call.session is None:
-        raise Invalid("only a person's session has a second factor")
-    people = services.identity.people
-    try:
-        return call.session, people.check_code(call.session.person_id, call.body.code)
-    except SignInRefused:
-        with services.records.write() as conn:
-            people.record_failure(conn, call.session.name)
-        raise
-
-
-def step_up(services: Services, call: Call, change: Change) -> Session:
-    session: Session
-    session, code = call.prepared
-    services.identity.people.step_up(change.conn, session.id, code)
-    return msgspec.structs.replace(session, mfa_at_seconds=int(services.clock.now().timestamp()))
 
 
 # People.
@@ -237,7 +213,7 @@ ROUTES = (
     Route(
         method="POST", path="/sessions", name="sign_in", summary="Sign in with name, password and code",
         access="open", action="identity:session:create", asset=system, prepare=check_sign_in,
-        perform=sign_in, body=SignIn, answer=IssuedSession, status=201,
+        perform=open_session, body=SignIn, answer=IssuedSession, status=201,
     ),
     Route(
         method="POST", path="/tokens", name="grant_token", summary="An access token for client credentials",
@@ -251,11 +227,6 @@ ROUTES = (
     Route(
         method="DELETE", path="/sessions/current", name="end_session", summary="Sign out, or revoke this access token",
         access="change", action=Action.SESSION_END, asset=system, perform=end_session, status=204,
-    ),
-    Route(
-        method="POST", path="/sessions/current/step-up", name="step_up", summary="Prove the second factor afresh",
-        access="change", action=Action.SESSION_PROVE, asset=system, prepare=check_code, perform=step_up,
-        body=StepUp, answer=Session,
     ),
     Route(
         method="GET", path="/persons", name="list_persons", summary="People and their roles",

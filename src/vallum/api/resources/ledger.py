@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from vallum.api.assets import ledger
+from vallum.api.assets import ledger, system
 from vallum.api.control import Call, Services
 from vallum.api.routing import Download, Route
 from vallum.kernel.actions import Action
@@ -62,6 +62,13 @@ class Proof(msgspec.Struct, frozen=True):
     verifier_key: str
 
 
+class OwnEntryQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Newest first; `before` is the page's `next`."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    before: Index | None = None
+
+
 class LedgerHead(msgspec.Struct, frozen=True):
     origin: str
     size: int
@@ -84,6 +91,16 @@ def list_entries(services: Services, call: Call) -> EntryPage:
             conn, after=query.after, before=query.before, limit=query.limit, kind=query.kind, subject=query.subject,
             asset=query.asset, effect=query.effect, newest_first=query.order == "newest",
         )  # fmt: skip
+    return EntryPage(found, found[-1].index if len(found) == query.limit else None)
+
+
+def list_own_entries(services: Services, call: Call) -> EntryPage:
+    query = call.query
+    subject = call.subject.render() if call.subject is not None else "nobody"
+    with services.records.read() as conn:
+        found = services.ledger.entries(
+            conn, before=query.before, limit=query.limit, subject=subject, newest_first=True
+        )
     return EntryPage(found, found[-1].index if len(found) == query.limit else None)
 
 
@@ -150,6 +167,11 @@ ROUTES = (
         method="GET", path="/entries", name="list_entries", summary="Entries of the ledger",
         access="read", action=Action.ENTRY_READ, asset=ledger, perform=list_entries,
         query=EntryQuery, answer=EntryPage,
+    ),
+    Route(
+        method="GET", path="/entries/own", name="list_own_entries", summary="What you did yourself, newest first",
+        access="read", action=Action.ACCOUNT_READ, asset=system, perform=list_own_entries, query=OwnEntryQuery,
+        answer=EntryPage,
     ),
     Route(
         method="GET", path="/entries/{id}", name="read_entry", summary="One entry",

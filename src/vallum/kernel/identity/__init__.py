@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vallum.kernel.clock import Clock
 from vallum.kernel.errors import NotFound
 from vallum.kernel.identity.api_keys import ApiKeys
+from vallum.kernel.identity.factors import Proof
 from vallum.kernel.identity.grants import Grant, GrantEnded, Grants
 from vallum.kernel.identity.model import (
     AccessToken,
@@ -21,14 +22,20 @@ from vallum.kernel.identity.model import (
     IssuedSession,
     NameTaken,
     Person,
+    RecoveryCodes,
     Service,
     Session,
     SignInRefused,
 )
+from vallum.kernel.identity.passkeys import Passkey, PasskeyChallenge, Passkeys, VerifiedPasskey
 from vallum.kernel.identity.passwords import Passwords
-from vallum.kernel.identity.people import EPOCH, People, VerifiedCode, VerifiedSignIn
+from vallum.kernel.identity.people import EPOCH, People
 from vallum.kernel.identity.secrets import API_KEY_PREFIX, SESSION_PREFIX
 from vallum.kernel.identity.services import Services
+from vallum.kernel.identity.sessions import IDLE_SECONDS, SESSION_SECONDS, Sessions
+from vallum.kernel.identity.sign_in import CodeRefused, SignIn, VerifiedSignIn
+from vallum.kernel.identity.throttle import Peer, network_of
+from vallum.kernel.identity.tokens import Tokens
 from vallum.kernel.keys import Keyring
 from vallum.kernel.policy.directory import AssetFacts
 from vallum.kernel.store.records import Records
@@ -41,6 +48,7 @@ __all__ = [
     "AccessToken",
     "ApiKey",
     "ApiKeys",
+    "CodeRefused",
     "CredentialRefused",
     "Enrolment",
     "EnrolmentRefused",
@@ -52,15 +60,25 @@ __all__ = [
     "IssuedService",
     "IssuedSession",
     "NameTaken",
+    "Passkey",
+    "PasskeyChallenge",
+    "Passkeys",
     "Passwords",
+    "Peer",
     "People",
     "Person",
+    "Proof",
+    "RecoveryCodes",
     "Service",
     "Services",
     "Session",
+    "Sessions",
+    "SignIn",
     "SignInRefused",
-    "VerifiedCode",
+    "Tokens",
+    "VerifiedPasskey",
     "VerifiedSignIn",
+    "network_of",
 ]
 
 
@@ -69,18 +87,36 @@ class Identity:
     """The three kinds of subject, side by side, and what people are given for a while."""
 
     people: People
+    sign_in: SignIn
+    sessions: Sessions
+    passkeys: Passkeys
     api_keys: ApiKeys
     services: Services
     grants: Grants
 
     @classmethod
     def open(
-        cls, records: Records, keyring: Keyring, clock: Clock, issuer: str, passwords: Passwords | None = None
+        cls,
+        records: Records,
+        keyring: Keyring,
+        clock: Clock,
+        issuer: str,
+        passwords: Passwords | None = None,
+        *,
+        url: str = "",
+        session_seconds: int = SESSION_SECONDS,
+        idle_seconds: int = IDLE_SECONDS,
     ) -> "Identity":
+        """`issuer` names this installation in its tokens; passkeys are bound to `url`."""
+        tokens = Tokens(keyring, clock, issuer)
+        hashing = passwords or Passwords()
         return cls(
-            People(records, keyring, clock, passwords or Passwords()),
+            People(records, keyring, clock, hashing),
+            SignIn(records, keyring, clock, hashing),
+            Sessions(records, clock, session_seconds, idle_seconds),
+            Passkeys(records, tokens, clock, url),
             ApiKeys(records, clock),
-            Services(records, keyring, clock, issuer),
+            Services(records, tokens, clock),
             Grants(records, clock),
         )
 

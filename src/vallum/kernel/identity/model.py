@@ -18,6 +18,7 @@ __all__ = [
     "IssuedSession",
     "NameTaken",
     "Person",
+    "RecoveryCodes",
     "Service",
     "Session",
     "SignInRefused",
@@ -70,7 +71,10 @@ class Enrolment(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """A signed-in person. `mfa_at_seconds` is when the second factor was last proven, Unix time."""
+    """A signed-in person. `mfa_at_seconds` is when the second factor was last proven, Unix time.
+
+    `device` is what the client said of itself, `network` a prefix of its address, `method` the second factor.
+    """
 
     id: str
     person_id: str
@@ -79,6 +83,19 @@ class Session(msgspec.Struct, frozen=True):
     created_at: str
     expires_at_seconds: int
     mfa_at_seconds: int
+    last_seen_seconds: int
+    device: str
+    network: str
+    method: str
+
+
+class RecoveryCodes(msgspec.Struct, frozen=True):
+    """Each signs in once in place of a one-time code. Shown this once, and in place of all there were."""
+
+    codes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"RecoveryCodes({len(self.codes)})"
 
 
 class IssuedSession(msgspec.Struct, frozen=True):

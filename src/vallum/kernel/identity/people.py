@@ -1,68 +1,43 @@
-"""People: enrolment by a one-time link, sign-in with password and one-time code, sessions, step-up.
+"""People: enrolment by a one-time link, their password and recovery codes, and their end.
 
-Answers guessing (Argon2id, throttling by name, one answer for every wrong part), replay (a code is accepted once,
-by a conditional update), and stolen databases (secrets are hashed, TOTP secrets sealed). Whoever calls writes the
-ledger entry in the same transaction.
+Answers stolen databases: passwords and recovery codes are hashed, TOTP secrets sealed to their row. Signing in, second
+factors and sessions have modules of their own. Whoever calls writes the ledger entry in the same transaction.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError as UniqueViolation
 
 from vallum.kernel.clock import Clock, format_time
-from vallum.kernel.errors import Conflict, Invalid, LimitExceeded, NotFound
+from vallum.kernel.errors import Conflict, NotFound
 from vallum.kernel.identity import records as table
-from vallum.kernel.identity.grants import live_grants
+from vallum.kernel.identity.factors import new_recovery_codes, totp_place, totp_secret
 from vallum.kernel.identity.model import (
-    CredentialRefused,
     Enrolment,
     EnrolmentRefused,
-    IssuedSession,
     NameTaken,
     Person,
-    Session,
+    RecoveryCodes,
     SignInRefused,
     parse_name,
 )
 from vallum.kernel.identity.passwords import Passwords
 from vallum.kernel.identity.roles import check_roles
-from vallum.kernel.identity.secrets import ENROLMENT_PREFIX, SESSION_PREFIX, hash_secret, is_well_formed, new_secret
+from vallum.kernel.identity.secrets import ENROLMENT_PREFIX, hash_secret, is_well_formed, new_secret
 from vallum.kernel.identity.totp import matching_step, new_totp_secret, totp_uri
 from vallum.kernel.ids import new_id
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Purpose
 from vallum.kernel.store.epochs import bump_epoch
 from vallum.kernel.store.records import Records
-from vallum.kernel.values import Subject, SubjectKind, TenantId
 
-__all__ = ["EPOCH", "FIRST_ROLES", "People", "VerifiedCode", "VerifiedSignIn"]
+__all__ = ["EPOCH", "FIRST_ROLES", "People"]
 
 EPOCH = "identity"
 FIRST_ROLES = ("administrator", "security")  # whoever installs Vallum must be able to run it alone
 
 ENROLMENT_SECONDS = 86_400
-SESSION_SECONDS = 8 * 3600  # a working day; sensitive actions ask again anyway
-_FREE_FAILURES = 5
-_MAX_WAIT_SECONDS = 60  # longer would let a stranger lock somebody out
-
-
-@dataclass(frozen=True, slots=True)
-class VerifiedCode:
-    """A person's one-time code that was right. Not yet used: `open_session` or `step_up` does that, once."""
-
-    person_id: str
-    name: str
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
-class VerifiedSignIn:
-    """A person whose password and code were right. Only `check_sign_in` makes one."""
-
-    code: VerifiedCode
 
 
 class People:
@@ -100,7 +75,7 @@ class People:
         token_hash = hash_secret(token)
         secret = new_totp_secret().encode()
         sealed = self._keyring.seal(
-            DEFAULT_TENANT, Purpose.SECRETS, secret, _totp_place("enrolments", token_hash), conn=conn
+            DEFAULT_TENANT, Purpose.SECRETS, secret, totp_place("enrolments", token_hash), conn=conn
         )
         now = self._clock.now()
         conn.execute(
@@ -140,7 +115,7 @@ class People:
             raise EnrolmentRefused("this enrolment link was just used")
         person_id = new_id("per")
         sealed = self._keyring.seal(
-            DEFAULT_TENANT, Purpose.SECRETS, secret.encode(), _totp_place("persons", person_id.encode()), conn=conn
+            DEFAULT_TENANT, Purpose.SECRETS, secret.encode(), totp_place("persons", person_id.encode()), conn=conn
         )
         values = {
             "id": person_id,
@@ -162,133 +137,6 @@ class People:
             raise NameTaken(f"the name {known} is taken: choose another") from None
         bump_epoch(conn, EPOCH)
         return _person(values)
-
-    # Signing in.
-
-    def check_sign_in(self, name: str, password: str, code: str) -> VerifiedSignIn:
-        """Raises SignInRefused for any wrong part, LimitExceeded after several; the caller then records a failure.
-
-        Costs one Argon2id verification, whether or not the name exists.
-        """
-        try:
-            known = parse_name(name)
-        except Invalid:
-            known = ""
-        now = self._now_seconds()
-        with self._records.read() as conn:
-            self._check_throttle(conn, known, now)
-            row = conn.execute(select(table.persons).where(table.persons.c.name == known)).one_or_none()
-            step = None if row is None else matching_step(self._person_secret(conn, row), code, now)
-        right = self._passwords.matches(row.password_hash if row is not None else None, password)
-        if row is None or not right or step is None or row.disabled_at is not None or step <= row.totp_last_step:
-            raise SignInRefused("the name, password or code is wrong; each code works once")
-        return VerifiedSignIn(VerifiedCode(row.id, row.name, step))
-
-    def record_failure(self, conn: Connection, name: str) -> None:
-        """Count a refused sign-in against the name, whether or not it exists."""
-        key = name.strip().lower()[:64]
-        now = self._now_seconds()
-        insert_ = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(table.failures)
-        conn.execute(
-            insert_.values(name=key, refused=1, last_at_seconds=now).on_conflict_do_update(
-                index_elements=["name"], set_={"refused": table.failures.c.refused + 1, "last_at_seconds": now}
-            )
-        )
-        # Names nobody tries any more are forgotten, so that a stranger cannot fill the table for good.
-        conn.execute(delete(table.failures).where(table.failures.c.last_at_seconds < now - 86_400))
-
-    def open_session(self, conn: Connection, verified: VerifiedSignIn) -> IssuedSession:
-        """Use the code up and sign in. Raises SignInRefused when the code was used meanwhile."""
-        row = self._use_code(conn, verified.code)
-        conn.execute(delete(table.failures).where(table.failures.c.name == row.name))
-        secret = new_secret(SESSION_PREFIX)
-        now = self._clock.now()
-        seconds = int(now.timestamp())
-        values = {
-            "id": new_id("ses"),
-            "secret_hash": hash_secret(secret),
-            "person_id": row.id,
-            "created_at": format_time(now),
-            "expires_at_seconds": seconds + SESSION_SECONDS,
-            "mfa_at_seconds": seconds,
-        }
-        conn.execute(insert(table.sessions).values(values))
-        conn.execute(delete(table.sessions).where(table.sessions.c.expires_at_seconds < seconds))
-        session = Session(
-            id=str(values["id"]),
-            person_id=row.id,
-            name=row.name,
-            roles=tuple(row.roles.split()),
-            created_at=str(values["created_at"]),
-            expires_at_seconds=seconds + SESSION_SECONDS,
-            mfa_at_seconds=seconds,
-        )
-        return IssuedSession(session, secret)
-
-    def authenticate_session(self, secret: str) -> tuple[Subject, Session]:
-        """Who holds this session. Reads the database each time, so that ending one is seen at once.
-
-        Raises CredentialRefused.
-        """
-        if not is_well_formed(secret, SESSION_PREFIX):
-            raise CredentialRefused("the session is not valid: sign in again")
-        with self._records.read() as conn:
-            row = conn.execute(
-                select(table.sessions, table.persons.c.name, table.persons.c.roles, table.persons.c.tenant,
-                       table.persons.c.version, table.persons.c.holder)
-                .join(table.persons, table.persons.c.id == table.sessions.c.person_id)
-                .where(table.sessions.c.secret_hash == hash_secret(secret), table.persons.c.disabled_at.is_(None))
-            ).one_or_none()  # fmt: skip
-            granted = live_grants(conn, row.person_id) if row is not None else ()
-        if row is None or row.expires_at_seconds <= self._now_seconds():
-            raise CredentialRefused("the session is not valid: sign in again")
-        roles = tuple(row.roles.split())
-        session = Session(
-            id=row.id,
-            person_id=row.person_id,
-            name=row.name,
-            roles=roles,
-            created_at=row.created_at,
-            expires_at_seconds=row.expires_at_seconds,
-            mfa_at_seconds=row.mfa_at_seconds,
-        )
-        subject = Subject(
-            SubjectKind.PERSON,
-            row.person_id,
-            TenantId(row.tenant),
-            frozenset(roles),
-            version=row.version,
-            credential=row.id,
-            mfa_at_seconds=row.mfa_at_seconds,
-            holder=row.holder,
-            grants=granted,
-        )
-        return subject, session
-
-    def end_session(self, conn: Connection, session_id: str) -> None:
-        conn.execute(delete(table.sessions).where(table.sessions.c.id == session_id))
-
-    def check_code(self, person_id: str, code: str) -> VerifiedCode:
-        """The second factor alone, for step-up. Raises SignInRefused, LimitExceeded."""
-        now = self._now_seconds()
-        with self._records.read() as conn:
-            row = conn.execute(select(table.persons).where(table.persons.c.id == person_id)).one_or_none()
-            if row is None:
-                raise SignInRefused("the code is wrong; each code works once")
-            self._check_throttle(conn, row.name, now)
-            step = matching_step(self._person_secret(conn, row), code, now)
-        if step is None or step <= row.totp_last_step:
-            raise SignInRefused("the code is wrong; each code works once")
-        return VerifiedCode(row.id, row.name, step)
-
-    def step_up(self, conn: Connection, session_id: str, verified: VerifiedCode) -> None:
-        """Mark the session's second factor as fresh. Raises SignInRefused when the code was used meanwhile."""
-        self._use_code(conn, verified)
-        conn.execute(
-            update(table.sessions)
-            .where(table.sessions.c.id == session_id, table.sessions.c.person_id == verified.person_id)
-            .values(mfa_at_seconds=self._now_seconds())
-        )
 
     # Looking after people.
 
@@ -325,6 +173,26 @@ class People:
         conn.execute(delete(table.sessions).where(table.sessions.c.person_id == person_id))
         bump_epoch(conn, EPOCH)
 
+    def change_password(self, conn: Connection, person_id: str, password: str) -> None:
+        """A new password; whoever calls has just seen a second factor, and ends the other sessions.
+
+        Raises NotFound, Invalid for a password that will not do.
+        """
+        name = conn.execute(select(table.persons.c.name).where(table.persons.c.id == person_id)).scalar()
+        if name is None:
+            raise NotFound("there is no such person")
+        hashed = self._passwords.hash(password, name)
+        conn.execute(
+            update(table.persons)
+            .where(table.persons.c.id == person_id)
+            .values(password_hash=hashed, version=table.persons.c.version + 1)
+        )
+        bump_epoch(conn, EPOCH)
+
+    def new_recovery_codes(self, conn: Connection, person_id: str) -> RecoveryCodes:
+        """In place of all that this person had."""
+        return RecoveryCodes(new_recovery_codes(conn, person_id, format_time(self._clock.now())))
+
     # Parts.
 
     def _enrolment(self, conn: Connection, token: str) -> Row[Any]:
@@ -336,36 +204,7 @@ class People:
         raise EnrolmentRefused("this enrolment link is unknown, used or expired: ask for another")
 
     def _enrolment_secret(self, conn: Connection, row: Row[Any]) -> str:
-        place = _totp_place("enrolments", bytes(row.token_hash))
-        return self._keyring.open(DEFAULT_TENANT, Purpose.SECRETS, bytes(row.totp_sealed), place, conn=conn).decode()
-
-    def _person_secret(self, conn: Connection, row: Row[Any]) -> str:
-        place = _totp_place("persons", row.id.encode())
-        return self._keyring.open(DEFAULT_TENANT, Purpose.SECRETS, bytes(row.totp_sealed), place, conn=conn).decode()
-
-    def _use_code(self, conn: Connection, verified: VerifiedCode) -> Row[Any]:
-        """One conditional statement: of two requests with one code, one wins."""
-        used = conn.execute(
-            update(table.persons)
-            .where(
-                table.persons.c.id == verified.person_id,
-                table.persons.c.totp_last_step < verified.step,
-                table.persons.c.disabled_at.is_(None),
-            )
-            .values(totp_last_step=verified.step)
-        )
-        if used.rowcount != 1:
-            raise SignInRefused("the name, password or code is wrong; each code works once")
-        return conn.execute(select(table.persons).where(table.persons.c.id == verified.person_id)).one()
-
-    def _check_throttle(self, conn: Connection, name: str, now: int) -> None:
-        row = conn.execute(select(table.failures).where(table.failures.c.name == name)).one_or_none()
-        if row is None or row.refused < _FREE_FAILURES:
-            return
-        wait = min(2 ** (row.refused - _FREE_FAILURES), _MAX_WAIT_SECONDS)
-        left = row.last_at_seconds + wait - now
-        if left > 0:
-            raise LimitExceeded(f"too many refused sign-ins for this name: wait {left} seconds", left)
+        return totp_secret(self._keyring, conn, "enrolments", bytes(row.token_hash), row.totp_sealed)
 
     def _now_seconds(self) -> int:
         return int(self._clock.now().timestamp())
@@ -382,7 +221,3 @@ def _person(row: Any) -> Person:  # a row's mapping, or the values that make one
         disabled_at=row["disabled_at"],
         holder=row["holder"],
     )
-
-
-def _totp_place(owner: str, row: bytes) -> bytes:
-    return f"{owner}\0totp\0".encode() + row

@@ -4,7 +4,19 @@ from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, 
 
 from vallum.kernel.store.records import metadata
 
-__all__ = ["api_keys", "enrolments", "failures", "grants", "persons", "revoked_tokens", "services", "sessions"]
+__all__ = [
+    "api_keys",
+    "enrolments",
+    "failures",
+    "grants",
+    "known_networks",
+    "passkeys",
+    "persons",
+    "recovery_codes",
+    "revoked_tokens",
+    "services",
+    "sessions",
+]
 
 persons = Table(
     "persons",
@@ -43,16 +55,55 @@ sessions = Table(
     Column("created_at", Text, nullable=False),
     Column("expires_at_seconds", BigInteger, nullable=False),
     Column("mfa_at_seconds", BigInteger, nullable=False),
+    Column("last_seen_seconds", BigInteger, nullable=False),
+    Column("previous_hash", LargeBinary),  # of the secret before the last rotation
+    Column("rotated_at_seconds", BigInteger, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("network", Text, nullable=False),
+    Column("method", Text, nullable=False),
 )
 Index("ix_sessions_person_id", sessions.c.person_id)
 
 failures = Table(
     "sign_in_failures",
     metadata,
-    Column("name", Text, primary_key=True),  # a name somebody tried, whether or not it exists
+    Column("name", Text, primary_key=True),  # what they count against (`throttle`): a name that need not exist
     Column("refused", Integer, nullable=False),
     Column("last_at_seconds", BigInteger, nullable=False),
 )
+
+known_networks = Table(
+    "known_networks",
+    metadata,
+    Column("person_id", Text, primary_key=True),
+    Column("network", Text, primary_key=True),
+    Column("last_at_seconds", BigInteger, nullable=False),
+)
+
+passkeys = Table(
+    "passkeys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("person_id", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("credential_id", LargeBinary, nullable=False, unique=True),
+    Column("credential", LargeBinary, nullable=False),
+    Column("sign_count", BigInteger, nullable=False),
+    Column("backed_up", Integer, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("last_used_at", Text),
+)
+Index("ix_passkeys_person_id", passkeys.c.person_id)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("code_hash", LargeBinary, primary_key=True),
+    Column("person_id", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("used_at", Text),
+)
+Index("ix_recovery_codes_person_id", recovery_codes.c.person_id)
 
 api_keys = Table(
     "api_keys",

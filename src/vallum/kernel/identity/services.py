@@ -9,10 +9,6 @@ tokens of other installations (issuer and audience are the ledger's origin), and
 from collections.abc import Iterable
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import OKPKey
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError as UniqueViolation
@@ -32,8 +28,9 @@ from vallum.kernel.identity.model import (
 from vallum.kernel.identity.people import EPOCH
 from vallum.kernel.identity.roles import check_roles
 from vallum.kernel.identity.secrets import SERVICE_PREFIX, hash_secret, is_well_formed, new_secret
+from vallum.kernel.identity.tokens import LEEWAY_SECONDS, TokenRefused, Tokens
 from vallum.kernel.ids import new_id
-from vallum.kernel.keys import DEFAULT_TENANT, Keyring
+from vallum.kernel.keys import DEFAULT_TENANT
 from vallum.kernel.store.epochs import bump_epoch
 from vallum.kernel.store.records import Records
 from vallum.kernel.values import Subject, SubjectKind, TenantId
@@ -41,21 +38,16 @@ from vallum.kernel.values import Subject, SubjectKind, TenantId
 __all__ = ["TOKEN_SECONDS", "Services"]
 
 TOKEN_SECONDS = 600
-_LEEWAY_SECONDS = 5  # between replicas; tokens are made and read by one installation
-_MAX_TOKEN_CHARS = 2048
-_ALGORITHM = "Ed25519"  # RFC 9864's name for EdDSA over this one curve
 _TYPE = "at+jwt"
 
 
 class Services:
     """Safe to share between threads."""
 
-    def __init__(self, records: Records, keyring: Keyring, clock: Clock, issuer: str) -> None:
+    def __init__(self, records: Records, tokens: Tokens, clock: Clock) -> None:
         self._records = records
         self._clock = clock
-        self._issuer = issuer
-        raw = keyring.signing_key("tokens").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        self._key = OKPKey.import_key(raw)
+        self._tokens = tokens
 
     def create(self, conn: Connection, name: str, roles: Iterable[str], tenant: str = DEFAULT_TENANT) -> IssuedService:
         """Raises Invalid for a name or role that will not do, NameTaken."""
@@ -119,17 +111,7 @@ class Services:
         # Both sides are digests of a 214-bit random secret: comparing them leaks nothing useful through time.
         if row is None or not right or bytes(row.secret_hash) != hash_secret(client_secret):
             raise SignInRefused("client_id or client_secret is wrong")
-        now = int(self._clock.now().timestamp())
-        claims = {
-            "iss": self._issuer,
-            "aud": self._issuer,
-            "sub": row.id,
-            "client_id": row.id,
-            "jti": new_id("tok"),
-            "iat": now,
-            "exp": now + TOKEN_SECONDS,
-        }
-        token = jwt.encode({"alg": _ALGORITHM, "typ": _TYPE}, claims, self._key, algorithms=[_ALGORITHM])
+        token = self._tokens.sign(_TYPE, TOKEN_SECONDS, {"sub": row.id, "client_id": row.id})
         return _service(row), AccessToken(token, TOKEN_SECONDS)
 
     def authenticate_token(self, token: str) -> Subject:
@@ -155,32 +137,19 @@ class Services:
         claims = self._claims(token)
         insert_ = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(table.revoked_tokens)
         conn.execute(insert_.values(jti=claims["jti"], expires_at_seconds=claims["exp"]).on_conflict_do_nothing())
-        past = int(self._clock.now().timestamp()) - _LEEWAY_SECONDS
+        past = int(self._clock.now().timestamp()) - LEEWAY_SECONDS
         conn.execute(delete(table.revoked_tokens).where(table.revoked_tokens.c.expires_at_seconds < past))
         return str(claims["jti"])
 
     def _claims(self, token: str) -> dict[str, Any]:
         refused = CredentialRefused("the access token is not valid: ask for another")
-        if len(token) > _MAX_TOKEN_CHARS:
-            raise refused
         try:
-            decoded = jwt.decode(token, self._key, algorithms=[_ALGORITHM])
-        except (JoseError, ValueError, TypeError) as e:
+            claims = self._tokens.read(_TYPE, token)
+        except TokenRefused as e:
             raise refused from e
-        claims = decoded.claims
-        now = self._clock.now().timestamp()
-        sound = (
-            decoded.header.get("typ") == _TYPE
-            and claims.get("iss") == self._issuer
-            and claims.get("aud") == self._issuer
-            and isinstance(claims.get("sub"), str)
-            and isinstance(claims.get("jti"), str)
-            and type(claims.get("exp")) is int
-            and type(claims.get("iat")) is int
-        )
-        if not sound or claims["exp"] <= now - _LEEWAY_SECONDS or claims["iat"] > now + _LEEWAY_SECONDS:
+        if not isinstance(claims.get("sub"), str):
             raise refused
-        return dict(claims)
+        return claims
 
 
 def _service(row: Any) -> Service:  # a row of the services table

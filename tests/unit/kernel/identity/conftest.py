@@ -76,8 +76,8 @@ def enrol(identity, records, clock):
 @pytest.fixture
 def sign_in(identity, records):
     def _sign_in(somebody, code=None):
-        verified = identity.people.check_sign_in(somebody.person.name, PASSWORD, code or somebody.code())
+        verified = identity.sign_in.check(somebody.person.name, PASSWORD, code or somebody.code())
         with records.write() as conn:
-            return identity.people.open_session(conn, verified)
+            return identity.sessions.open(conn, verified)
 
     return _sign_in

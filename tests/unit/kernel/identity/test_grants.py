@@ -221,14 +221,14 @@ def test_a_second_account_has_the_first_ones_holder(identity, enrol, records, cl
 
 def test_a_session_carries_what_was_granted_and_no_longer(identity, enrol, sign_in, records, ask, decide):
     issued = sign_in(enrol(roles=("member",)))
-    subject, _ = identity.people.authenticate_session(issued.secret)
+    subject, _ = identity.sessions.authenticate(issued.secret)
     assert (subject.grants, subject.roles) == ((), frozenset({"member"}))
     asked = ask(subject)
     decide("approve", asked, BOB)
-    subject, _ = identity.people.authenticate_session(issued.secret)
+    subject, _ = identity.sessions.authenticate(issued.secret)
     assert [grant.id for grant in subject.grants] == [asked.id]
     decide("end", asked, BOB, own=False)
-    subject, _ = identity.people.authenticate_session(issued.secret)
+    subject, _ = identity.sessions.authenticate(issued.secret)
     assert subject.grants == ()
 
 

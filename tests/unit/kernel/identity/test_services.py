@@ -10,6 +10,7 @@ from joserfc.jwk import OctKey, OKPKey
 from vallum.kernel.errors import Invalid, NotFound
 from vallum.kernel.identity import CredentialRefused, NameTaken, SignInRefused
 from vallum.kernel.identity.services import Services
+from vallum.kernel.identity.tokens import Tokens
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_a_revoked_token_is_refused_and_others_go_on(identity, open_identity, re
 
 
 def test_a_token_of_another_installation_is_refused(identity, records, keyring, clock, service, token):
-    other = Services(records, keyring, clock, "other.example/ledger")
+    other = Services(records, Tokens(keyring, clock, "other.example/ledger"), clock)
     with pytest.raises(CredentialRefused):
         other.authenticate_token(token)
 
@@ -90,12 +91,12 @@ def _parts(token):
 
 def test_algorithm_confusion_is_refused(identity, token):
     head, body, _ = _parts(token)
-    public = identity.services._key.as_dict(private=False)
+    public = identity.services._tokens._key.as_dict(private=False)
     encode = lambda value: urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()  # noqa: E731
     none = f"{encode({**head, 'alg': 'none'})}.{encode(body)}."
     symmetric = jwt.encode({**head, "alg": "HS256"}, body, OctKey.import_key(public["x"] * 2), algorithms=["HS256"])
     foreign = jwt.encode(head, body, OKPKey.generate_key("Ed25519"), algorithms=["Ed25519"])
-    untyped = jwt.encode({"alg": "Ed25519"}, body, identity.services._key, algorithms=["Ed25519"])
+    untyped = jwt.encode({"alg": "Ed25519"}, body, identity.services._tokens._key, algorithms=["Ed25519"])
     for forged in (none, symmetric, foreign, untyped, "", "a.b.c", "." * 10, "x" * 5000):
         with pytest.raises(CredentialRefused):
             identity.services.authenticate_token(forged)

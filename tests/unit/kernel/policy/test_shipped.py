@@ -45,6 +45,8 @@ identity:grant:read                 A          A          -            -        
 identity:grant:approve              -          F          -            -         F        -      -      -      -
 identity:grant:deny                 -          A          -            -         A        -      -      -      -
 identity:grant:revoke               A          A          -            -         A        -      -      -      A
+identity:account:read               A          A          A            A         A        A      A      A      -
+identity:account:change             F          F          F            F         F        F      F      F      -
 policy:set:read                     A          A          -            -         -        A      -      -      A
 policy:set:apply                    -          F          -            -         -        -      -      -      A
 policy:decision:explain             A          A          -            -         -        A      -      -      A
@@ -65,7 +67,7 @@ system:status:read                  A          A          A            A        
 """
 
 DEFAULT = TenantId("default")
-PEOPLE_ALONE = ("identity:grant:request", "identity:grant:approve", "identity:grant:deny")
+PEOPLE_ALONE = ("identity:grant:request", "identity:grant:approve", "identity:grant:deny", "identity:account:")
 
 
 def table() -> dict[str, dict[str, str]]:

@@ -1,4 +1,7 @@
-"""Access: just-in-time grants, and which accounts are one human being's."""
+"""Access: grants, passkeys, recovery codes, what sessions know of themselves, and which accounts are one person's.
+
+Sessions end with the upgrade: nobody knows how long the ones there were have been idle.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -41,3 +44,42 @@ def upgrade() -> None:
     with op.batch_alter_table("persons") as persons:
         persons.alter_column("holder", existing_type=sa.Text(), nullable=False)
     op.add_column("enrolments", sa.Column("holder", sa.Text(), nullable=True))
+    op.create_table(
+        "known_networks",
+        sa.Column("person_id", sa.Text(), nullable=False),
+        sa.Column("network", sa.Text(), nullable=False),
+        sa.Column("last_at_seconds", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("person_id", "network", name=op.f("pk_known_networks")),
+    )
+    op.create_table(
+        "passkeys",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("person_id", sa.Text(), nullable=False),
+        sa.Column("label", sa.Text(), nullable=False),
+        sa.Column("credential_id", sa.LargeBinary(), nullable=False),
+        sa.Column("credential", sa.LargeBinary(), nullable=False),
+        sa.Column("sign_count", sa.BigInteger(), nullable=False),
+        sa.Column("backed_up", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.Text(), nullable=False),
+        sa.Column("last_used_at", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_passkeys")),
+        sa.UniqueConstraint("credential_id", name=op.f("uq_passkeys_credential_id")),
+    )
+    op.create_index("ix_passkeys_person_id", "passkeys", ["person_id"], unique=False)
+    op.create_table(
+        "recovery_codes",
+        sa.Column("code_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("person_id", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Text(), nullable=False),
+        sa.Column("used_at", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("code_hash", name=op.f("pk_recovery_codes")),
+    )
+    op.create_index("ix_recovery_codes_person_id", "recovery_codes", ["person_id"], unique=False)
+    op.execute("DELETE FROM sessions")
+    with op.batch_alter_table("sessions") as sessions:
+        sessions.add_column(sa.Column("last_seen_seconds", sa.BigInteger(), nullable=False))
+        sessions.add_column(sa.Column("previous_hash", sa.LargeBinary(), nullable=True))
+        sessions.add_column(sa.Column("rotated_at_seconds", sa.BigInteger(), nullable=False))
+        sessions.add_column(sa.Column("device", sa.Text(), nullable=False))
+        sessions.add_column(sa.Column("network", sa.Text(), nullable=False))
+        sessions.add_column(sa.Column("method", sa.Text(), nullable=False))

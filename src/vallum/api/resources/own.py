@@ -1,0 +1,223 @@
+"""One's own account: step-up, the devices that are signed in, passkeys, recovery codes, the password."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Connection
+
+from vallum.api.assets import system
+from vallum.api.control import Call, Services
+from vallum.api.routing import Route
+from vallum.kernel.actions import Action
+from vallum.kernel.errors import Invalid
+from vallum.kernel.gate import Change
+from vallum.kernel.identity import (
+    CodeRefused,
+    IssuedSession,
+    Passkey,
+    PasskeyChallenge,
+    Proof,
+    RecoveryCodes,
+    Session,
+    VerifiedPasskey,
+    VerifiedSignIn,
+)
+
+__all__ = ["ROUTES"]
+
+Short = Annotated[str, Meta(max_length=256)]
+Secret = Annotated[str, Meta(max_length=1024)]
+State = Annotated[str, Meta(max_length=4096)]
+Response = dict[str, Any]  # WebAuthn's JSON; fido2 is its parser
+
+
+class PasskeyAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`state` is the challenge's, `response` what `navigator.credentials.get` gave, as WebAuthn's JSON."""
+
+    state: State
+    response: Response
+
+
+class NewPasskey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`response` is what `navigator.credentials.create` gave."""
+
+    state: State
+    response: Response
+    label: Short
+
+
+class StepUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A one-time or recovery `code`, or a passkey's answer."""
+
+    code: Short | None = None
+    passkey: PasskeyAnswer | None = None
+
+
+class NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    password: Secret
+
+
+class Ended(msgspec.Struct, frozen=True):
+    sessions: int
+
+
+# Signing in with a passkey: the device's signature is the proof.
+
+
+def begin_passkey_sign_in(services: Services, call: Call, conn: Connection) -> tuple[PasskeyChallenge, str]:
+    return services.identity.passkeys.begin_sign_in(), "nobody"
+
+
+def check_passkey(services: Services, call: Call) -> VerifiedSignIn:
+    given = call.body
+    return VerifiedSignIn(services.identity.passkeys.check_sign_in(given.state, given.response), call.peer)
+
+
+def open_session(services: Services, call: Call, conn: Connection) -> tuple[IssuedSession, str]:
+    issued = services.identity.sessions.open(conn, call.prepared)
+    return issued, f"person:{issued.session.person_id}"
+
+
+# Step-up.
+
+
+def check_factor(services: Services, call: Call) -> Proof:
+    session, given = _session(call), call.body
+    if (given.code is None) == (given.passkey is None):
+        raise Invalid("give a code or a passkey's answer")
+    if given.passkey is not None:
+        return services.identity.passkeys.check_sign_in(given.passkey.state, given.passkey.response)
+    sign_in = services.identity.sign_in
+    try:
+        return sign_in.check_again(session.person_id, given.code, call.peer)
+    except CodeRefused as refused:
+        with services.records.write() as conn:
+            sign_in.record_refusal(conn, refused)
+        raise
+
+
+def step_up(services: Services, call: Call, change: Change) -> IssuedSession:
+    return services.identity.sessions.step_up(change.conn, _session(call), call.prepared)
+
+
+# Devices.
+
+
+def list_own_sessions(services: Services, call: Call) -> list[Session]:
+    return services.identity.sessions.list(_session(call).person_id)
+
+
+def end_own_session(services: Services, call: Call, change: Change) -> None:
+    services.identity.sessions.end(change.conn, call.path["id"], _session(call).person_id)
+
+
+def end_other_sessions(services: Services, call: Call, change: Change) -> Ended:
+    session = _session(call)
+    return Ended(services.identity.sessions.end_all(change.conn, session.person_id, but=session.id))
+
+
+# Passkeys.
+
+
+def list_passkeys(services: Services, call: Call) -> list[Passkey]:
+    return services.identity.passkeys.list(_session(call).person_id)
+
+
+def begin_passkey(services: Services, call: Call, change: Change) -> PasskeyChallenge:
+    session = _session(call)
+    return services.identity.passkeys.begin_registration(session.person_id, session.name)
+
+
+def check_new_passkey(services: Services, call: Call) -> VerifiedPasskey:
+    given = call.body
+    return services.identity.passkeys.check_registration(_session(call).person_id, given.state, given.response)
+
+
+def register_passkey(services: Services, call: Call, change: Change) -> Passkey:
+    return services.identity.passkeys.register(change.conn, call.prepared, call.body.label)
+
+
+def remove_passkey(services: Services, call: Call, change: Change) -> None:
+    services.identity.passkeys.remove(change.conn, call.path["id"], _session(call).person_id)
+
+
+# Recovery codes and the password.
+
+
+def new_recovery_codes(services: Services, call: Call, change: Change) -> RecoveryCodes:
+    return services.identity.people.new_recovery_codes(change.conn, _session(call).person_id)
+
+
+def change_password(services: Services, call: Call, change: Change) -> Ended:
+    """Whoever knew the old one is signed out with it."""
+    session = _session(call)
+    services.identity.people.change_password(change.conn, session.person_id, call.body.password)
+    return Ended(services.identity.sessions.end_all(change.conn, session.person_id, but=session.id))
+
+
+def _session(call: Call) -> Session:
+    if call.session is None:
+        raise Invalid("this is for people who are signed in: vallum login")
+    return call.session
+
+
+ROUTES = (
+    Route(
+        method="POST", path="/passkeys/challenges", name="begin_passkey_sign_in",
+        summary="A challenge for a passkey, to sign in or step up with",
+        access="open", action="identity:session:begin", asset=system, perform=begin_passkey_sign_in,
+        answer=PasskeyChallenge,
+    ),
+    Route(
+        method="POST", path="/sessions/passkey", name="sign_in_with_passkey", summary="Sign in with a passkey",
+        access="open", action="identity:session:create", asset=system, prepare=check_passkey, perform=open_session,
+        body=PasskeyAnswer, answer=IssuedSession, status=201,
+    ),
+    Route(
+        method="POST", path="/sessions/current/step-up", name="step_up",
+        summary="Prove the second factor afresh; the session's secret changes",
+        access="change", action=Action.SESSION_PROVE, asset=system, prepare=check_factor, perform=step_up,
+        body=StepUp, answer=IssuedSession,
+    ),
+    Route(
+        method="GET", path="/sessions", name="list_own_sessions", summary="The devices you are signed in on",
+        access="read", action=Action.ACCOUNT_READ, asset=system, perform=list_own_sessions, answer=list[Session],
+    ),
+    Route(
+        method="DELETE", path="/sessions/others", name="end_other_sessions", summary="Sign out everywhere but here",
+        access="change", action=Action.SESSION_END, asset=system, perform=end_other_sessions, answer=Ended,
+    ),
+    Route(
+        method="DELETE", path="/sessions/own/{id}", name="end_own_session", summary="Sign out one of your devices",
+        access="change", action=Action.SESSION_END, asset=system, perform=end_own_session, status=204,
+    ),
+    Route(
+        method="GET", path="/passkeys", name="list_passkeys", summary="Your passkeys",
+        access="read", action=Action.ACCOUNT_READ, asset=system, perform=list_passkeys, answer=list[Passkey],
+    ),
+    Route(
+        method="POST", path="/passkeys/registrations", name="begin_passkey", summary="A challenge for a new passkey",
+        access="change", action=Action.ACCOUNT_CHANGE, asset=system, perform=begin_passkey, answer=PasskeyChallenge,
+    ),
+    Route(
+        method="POST", path="/passkeys", name="register_passkey", summary="Register a new passkey",
+        access="change", action=Action.ACCOUNT_CHANGE, asset=system, prepare=check_new_passkey,
+        perform=register_passkey, body=NewPasskey, answer=Passkey, status=201,
+    ),
+    Route(
+        method="DELETE", path="/passkeys/{id}", name="remove_passkey", summary="Remove one of your passkeys",
+        access="change", action=Action.ACCOUNT_CHANGE, asset=system, perform=remove_passkey, status=204,
+    ),
+    Route(
+        method="POST", path="/recovery-codes", name="new_recovery_codes",
+        summary="Ten recovery codes, in place of all you had; shown once",
+        access="change", action=Action.ACCOUNT_CHANGE, asset=system, perform=new_recovery_codes, answer=RecoveryCodes,
+        status=201,
+    ),
+    Route(
+        method="PUT", path="/password", name="change_password", summary="Change your password; other devices sign out",
+        access="change", action=Action.ACCOUNT_CHANGE, asset=system, perform=change_password, body=NewPassword,
+        answer=Ended,
+    ),
+)  # fmt: skip

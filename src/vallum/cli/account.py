@@ -1,0 +1,115 @@
+"""`vallum account`: your own devices, passkeys, recovery codes, password, and what you did."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from vallum.cli.options import AsJson, Url
+from vallum.cli.output import print_json, print_table, read_secret_line, report, say
+from vallum.cli.registry import command, group
+from vallum.cli.transport import opened
+
+__all__ = ["app"]
+
+app = group("Your own account: devices, passkeys, recovery codes, password.")
+
+
+@command(app, "sessions", performs=("list_own_sessions",), example="vallum account sessions")
+def list_sessions(url: Url = None, as_json: AsJson = False) -> None:
+    """List the devices you are signed in on."""
+    with opened(None, url) as transport:
+        found = transport.perform("list_own_sessions")
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (s["id"], s["created_at"][:19], _time(s["last_seen_seconds"]), s["device"], s["network"], s["method"])
+        for s in found
+    ]
+    print_table(("ID", "SINCE", "LAST SEEN", "DEVICE", "NETWORK", "WITH"), rows)
+
+
+@command(
+    app, "sign-out", performs=("end_own_session", "end_other_sessions"),
+    example="vallum account sign-out ses_01J…; vallum account sign-out --others",
+)  # fmt: skip
+def sign_out(
+    session_id: Annotated[str | None, typer.Argument(help="The device's session, ses_….")] = None,
+    others: Annotated[bool, typer.Option("--others", help="Every device but this one.")] = False,
+    url: Url = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Sign out one of your devices, or all but this one."""
+    if others == (session_id is not None):
+        raise typer.BadParameter("name a session, or give --others")
+    with opened(None, url) as transport:
+        if session_id is not None:
+            transport.perform("end_own_session", path={"id": session_id})
+            report(as_json, {"id": session_id}, f"signed out {session_id}")
+        else:
+            ended = transport.perform("end_other_sessions")
+            report(as_json, ended, f"signed out {ended['sessions']} other sessions")
+
+
+@command(app, "passkeys", performs=("list_passkeys",), example="vallum account passkeys")
+def list_passkeys(url: Url = None, as_json: AsJson = False) -> None:
+    """List your passkeys. They are added in the console, where the browser can ask your device."""
+    with opened(None, url) as transport:
+        found = transport.perform("list_passkeys")
+    if as_json:
+        print_json(found)
+        return
+    rows = [(p["id"], p["label"], p["created_at"][:19], (p["last_used_at"] or "never")[:19]) for p in found]
+    print_table(("ID", "LABEL", "REGISTERED", "LAST USED"), rows)
+
+
+@command(app, "remove-passkey", performs=("remove_passkey",), example="vallum account remove-passkey pky_01J…")
+def remove_passkey(
+    passkey_id: Annotated[str, typer.Argument(help="The passkey's id, pky_….")],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove one of your passkeys. Wants a fresh second factor: vallum step-up."""
+    with opened(None, url) as transport:
+        transport.perform("remove_passkey", path={"id": passkey_id})
+    report(as_json, {"id": passkey_id}, f"removed {passkey_id}")
+
+
+@command(app, "recovery-codes", performs=("new_recovery_codes",), example="vallum account recovery-codes > codes.txt")
+def recovery_codes(url: Url = None, as_json: AsJson = False) -> None:
+    """Make ten recovery codes in place of those you had. Wants a fresh second factor: vallum step-up."""
+    with opened(None, url) as transport:
+        made = transport.perform("new_recovery_codes")
+    if as_json:
+        print_json(made)
+        return
+    print("\n".join(made["codes"]))
+    say("each signs you in once in place of a code; keep them on paper, they are not shown again")
+
+
+@command(app, "password", performs=("change_password",), example="vallum account password")
+def change_password(url: Url = None, as_json: AsJson = False) -> None:
+    """Change your password; your other devices sign out. It is asked for, or the first line of a pipe."""
+    password = read_secret_line("New password: ")
+    with opened(None, url) as transport:
+        ended = transport.perform("change_password", body={"password": password})
+    report(as_json, ended, f"changed; {ended['sessions']} other sessions ended")
+
+
+@command(app, "activity", performs=("list_own_entries",), example="vallum account activity -n 50")
+def activity(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many entries.")] = 20,
+    url: Url = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Show what you did yourself, newest first."""
+    with opened(None, url) as transport:
+        found = transport.perform("list_own_entries", query={"limit": limit})["entries"]
+    if as_json:
+        print_json(found)
+        return
+    rows = [(e["entry_id"], e["time"][:19], e["action"], e["asset"], e["effect"], e["outcome"]) for e in found]
+    print_table(("ENTRY", "TIME", "ACTION", "ASSET", "DECISION", "OUTCOME"), rows)
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
