@@ -107,8 +107,8 @@ class Platform:
         services = Services(
             records, clock, identity, inventory, keyring, vault, ledger, writer, policy, policy_store, settings.url
         )
-        control = ControlPlane(services, gate)
         epochs = EpochWatch(records)
+        control = ControlPlane(services, gate, epochs.poll_once)
         return cls(
             settings, clock, records, keyring, vault, ledger, writer, identity, inventory, policy, policy_store, gate,
             control, epochs,
@@ -133,9 +133,7 @@ class Platform:
 
     def perform(self, route: Route, call: Call) -> Performed:
         """A route of the control plane, by whoever holds the root key."""
-        performed = self.control.perform(route, replace(call, subject=SYSTEM_SUBJECT))
-        self.epochs.poll_once()  # what was changed is in force here at once
-        return performed
+        return self.control.perform(route, replace(call, subject=SYSTEM_SUBJECT))
 
     def _refresh_policy(self) -> None:
         with self.records.read() as conn:

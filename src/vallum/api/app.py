@@ -13,7 +13,7 @@ import msgspec
 
 from vallum.api.control import Call, ControlPlane
 from vallum.api.openapi import render_openapi
-from vallum.api.problems import MEDIA_TYPE, Problem, problem_of
+from vallum.api.problems import MEDIA_TYPE, Problem, oauth_problem, problem_of
 from vallum.api.routing import PREFIX, Download, MethodNotAllowed, Route, match_route
 from vallum.api.table import ROUTES
 from vallum.kernel.errors import Invalid
@@ -29,6 +29,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 MAX_BODY_BYTES = 8 << 20  # a folder of declarations is some kilobytes
 _READ_TIMEOUT_SECONDS = 30
 _MAX_DEVICE_CHARS = 200
+TOKEN_PATH = PREFIX + "/tokens"
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -64,7 +65,7 @@ class ApiApp:
         except _BadRequest as e:
             status, kind, body, extra = e.problem.status, MEDIA_TYPE, msgspec.json.encode(e.problem), [*e.headers]
         except Exception as e:  # noqa: BLE001  an outermost request loop: the caller gets a problem, never a trace
-            status, kind, body, extra = _problem(e)
+            status, kind, body, extra = _problem(e, scope["path"])
         if isinstance(body, Download):
             await _send_download(send, body, extra)
         else:
@@ -74,11 +75,15 @@ class ApiApp:
         self, route: Route, path: dict[str, str], scope: Any, headers: Mapping[str, str], raw: bytes
     ) -> tuple[int, str, Any, list[tuple[bytes, bytes]]]:
         subject = session = None
-        credential = ""
+        credential, dpop = "", headers.get("dpop", "")
+        # The public name alone: with the Host header, proofs made for somebody else's server would do here.
+        urls = (self._control.services.public_url + scope["path"],)
         if route.access != "open":
             scheme, _, token = headers.get("authorization", "").partition(" ")
-            credential = token.strip() if scheme.lower() == "bearer" else ""
-            subject, session = self._control.authenticate(credential)
+            credential = token.strip() if scheme.lower() in ("bearer", "dpop") else ""
+            subject, session = self._control.authenticate(
+                credential, scheme=scheme.lower(), dpop=dpop, method=scope["method"], urls=urls
+            )
         call = Call(
             path=path,
             query=_query(route, scope["query_string"]),
@@ -87,6 +92,8 @@ class ApiApp:
             session=session,
             credential=credential,
             peer=peer_of(scope, headers),
+            dpop=dpop,
+            urls=urls,
         )
         performed = self._control.perform(route, call)
         extra = [(b"x-vallum-entry", performed.entry_id.encode())] if performed.entry_id else []
@@ -200,18 +207,20 @@ async def _read_body(receive: Receive, headers: Mapping[str, str]) -> bytes:
         raise _BadRequest(Problem(408, "Timeout", "body_timeout", "the body did not arrive in time")) from None
 
 
-def _problem(error: Exception) -> tuple[int, str, bytes, list[tuple[bytes, bytes]]]:
-    problem = problem_of(error)
+def _problem(error: Exception, path: str) -> tuple[int, str, bytes, list[tuple[bytes, bytes]]]:
+    problem, kind = problem_of(error), MEDIA_TYPE
+    if path == TOKEN_PATH:  # OAuth's clients read its own members (RFC 6749, section 5.2)
+        problem, kind = oauth_problem(problem), "application/json"
     if problem.status >= 500:
         _log.error("%s: %s", problem.code, type(error).__name__, exc_info=error)
     extra: list[tuple[bytes, bytes]] = []
     if problem.retry_after_seconds is not None:
         extra.append((b"retry-after", b"%d" % problem.retry_after_seconds))
     if problem.status == 401:
-        extra.append((b"www-authenticate", b"Bearer"))
+        extra += [(b"www-authenticate", b"Bearer"), (b"www-authenticate", b"DPoP")]
     if problem.entry is not None:
         extra.append((b"x-vallum-entry", problem.entry.encode()))
-    return problem.status, MEDIA_TYPE, msgspec.json.encode(problem), extra
+    return problem.status, kind, msgspec.json.encode(problem), extra
 
 
 async def _send(send: Send, status: int, kind: str, body: bytes, extra: Sequence[tuple[bytes, bytes]]) -> None:

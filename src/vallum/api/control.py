@@ -3,7 +3,8 @@
 Every face comes through `ControlPlane.perform`: HTTP, the console, and the command line on the machine itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from vallum.api.routing import Route, Sealed
 from vallum.inventory import Inventory
 from vallum.kernel.clock import Clock
-from vallum.kernel.errors import Unauthenticated, VallumError
+from vallum.kernel.errors import Unauthenticated, Unavailable, VallumError
 from vallum.kernel.gate import Gate
 from vallum.kernel.identity import SESSION_PREFIX, Identity, Peer, Session
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Vault
@@ -48,7 +49,7 @@ class Services:
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request, decoded: `body` and `query` are of the route's types. `credential` is what was presented, `peer`
-    where it came from."""
+    where it came from, `dpop` the DPoP proof beside it, `urls` the names this request may have been sent to."""
 
     path: Mapping[str, str] = field(default_factory=dict)
     query: Any = None
@@ -57,6 +58,8 @@ class Call:
     session: Session | None = None
     credential: str = field(default="", repr=False)
     peer: Peer = field(default=Peer())
+    dpop: str = field(default="", repr=False)
+    urls: tuple[str, ...] = ()
     prepared: Any = field(default=None, repr=False)
 
 
@@ -71,24 +74,41 @@ class Performed:
 class ControlPlane:
     """Safe to share between threads. Every method may take some milliseconds: not for an event loop's thread."""
 
-    def __init__(self, services: Services, gate: Gate) -> None:
+    def __init__(self, services: Services, gate: Gate, changed: Callable[[], None] = lambda: None) -> None:
+        """`changed` is called after each committed change: this process sees it at once, others within their poll."""
         self.services = services
         self._gate = gate
+        self._changed = changed
         self._lock = Lock()
         self._recorded_reads: dict[tuple[str, ...], float] = {}
         self._refusals = _RefusalTally(services)
 
-    def authenticate(self, credential: str) -> tuple[Subject, Session | None]:
-        """Who presents this session or access token. Raises Unauthenticated; a refusal is recorded."""
+    def authenticate(
+        self, credential: str, *, scheme: str = "bearer", dpop: str = "", method: str = "", urls: Sequence[str] = ()
+    ) -> tuple[Subject, Session | None]:
+        """Who presents this session or access token. Raises Unauthenticated; a refusal is recorded.
+
+        A token that is bound to a key comes as `scheme` dpop with a proof of this request, `method` to one of `urls`.
+        """
         try:
             if not credential:
                 raise Unauthenticated("sign in first: send a session or an access token as Authorization: Bearer")
             if credential.startswith(SESSION_PREFIX):
                 return self.services.identity.sessions.authenticate(credential)
-            return self.services.identity.services.authenticate_token(credential), None
+            return self._authenticate_token(credential, scheme, dpop, method, urls), None
         except Unauthenticated:
             self._refusals.note("api:request:authenticate")
             raise
+
+    def _authenticate_token(self, token: str, scheme: str, dpop: str, method: str, urls: Sequence[str]) -> Subject:
+        services = self.services.identity.services
+        if scheme != "dpop":
+            return services.authenticate_token(token)
+        proof = services.check_dpop(dpop, method, urls, token)
+        subject = services.authenticate_token(token, proof.thumbprint)
+        with self.services.records.write() as conn:
+            services.use_up(conn, proof)
+        return subject
 
     def perform(self, route: Route, call: Call) -> Performed:
         """Raises AccessDenied, recorded; and whatever the work raises, recorded for a change."""
@@ -106,6 +126,8 @@ class ControlPlane:
             kept = sealed.retention_seconds if sealed.contents else None
             with self._gate.change(subject, route.action, asset, context, sealed.contents, kept) as change:
                 value = route.perform(self.services, call, change)
+            with suppress(Unavailable):  # it is committed; this process then learns of it as the others do
+                self._changed()
             return Performed(value, change.receipt.entry_id)
         entry_id = self._admit_read(route, subject, asset, context)
         return Performed(route.perform(self.services, call), entry_id)

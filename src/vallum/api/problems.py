@@ -17,7 +17,7 @@ from vallum.kernel.errors import (
 )
 from vallum.kernel.gate import AccessDenied
 
-__all__ = ["MEDIA_TYPE", "Problem", "problem_of"]
+__all__ = ["MEDIA_TYPE", "Problem", "oauth_problem", "problem_of"]
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -45,6 +45,17 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     obligations: tuple[str, ...] = ()
     retry_after_seconds: int | None = None
     type: str = "about:blank"
+    error: str | None = None  # at the token endpoint, with `error_description`: RFC 6749, section 5.2
+    error_description: str | None = None
+
+
+def oauth_problem(problem: Problem) -> Problem:
+    """The same, with what OAuth's clients look for."""
+    families = {401: "invalid_client", 429: "slow_down", 500: "server_error", 503: "temporarily_unavailable"}
+    error = families.get(problem.status, "invalid_request")
+    if problem.code == "unsupported_grant_type":
+        error = problem.code
+    return msgspec.structs.replace(problem, error=error, error_description=problem.detail)
 
 
 def problem_of(error: Exception) -> Problem:

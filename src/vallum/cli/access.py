@@ -1,5 +1,6 @@
 """`vallum login` and its kin; API keys, people and services."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from vallum.cli.options import AsJson, Config, Data, Url
 from vallum.cli.output import print_json, print_record, print_table, read_secret_line, report, say
 from vallum.cli.registry import command, group
 from vallum.cli.transport import credentials_file, keep_credential, load_credentials, opened, save_credentials
+from vallum.kernel.errors import Invalid
 
 __all__ = ["add_to"]
 
@@ -179,8 +181,11 @@ def list_services(data: Data = None, url: Url = None, config: Config = None, as_
     if as_json:
         print_json(found)
         return
-    rows = [(s["id"], s["name"], " ".join(s["roles"]), "disabled" if s["disabled_at"] else "active") for s in found]
-    print_table(("ID", "NAME", "ROLES", "STATE"), rows)
+    rows = [
+        (s["id"], s["name"], " ".join(s["roles"]), s["method"], "disabled" if s["disabled_at"] else "active")
+        for s in found
+    ]
+    print_table(("ID", "NAME", "ROLES", "PROVES ITSELF BY", "STATE"), rows)
 
 
 @command(
@@ -190,13 +195,20 @@ def list_services(data: Data = None, url: Url = None, config: Config = None, as_
 def create_service(
     name: Annotated[str, typer.Argument(help="A name for it.")],
     roles: Annotated[list[str], typer.Option("--role", help="A role; may be given several times.")],
+    jwks_file: Annotated[
+        Path | None, typer.Option("--jwks-file", help="Its public keys (JWK set): it signs, and has no secret.")
+    ] = None,
     data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Create a service. Its client secret is printed this once."""
+    """Create a service. Its client secret is printed this once; with --jwks-file it needs none."""
+    body = {"name": name, "roles": roles, "jwks": None if jwks_file is None else _read_json(jwks_file)}
     with opened(data, url, config) as transport:
-        issued = transport.perform("create_service", body={"name": name, "roles": roles})
+        issued = transport.perform("create_service", body=body)
     if as_json:
         print_json(issued)
+        return
+    if issued["client_secret"] is None:
+        print_record({"client_id": issued["service"]["id"], "key_ids": " ".join(issued["service"]["key_ids"])})
         return
     print_record({"client_id": issued["service"]["id"], "client_secret": issued["client_secret"]})
     say("keep the secret, it is not shown again")
@@ -213,3 +225,10 @@ def disable_service(
     with opened(data, url, config) as transport:
         transport.perform("disable_service", path={"id": service_id})
     report(as_json, {"id": service_id}, f"disabled {service_id}")
+
+
+def _read_json(file: Path) -> object:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError) as e:
+        raise Invalid(f"{file} cannot be read as JSON") from e

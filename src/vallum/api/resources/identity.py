@@ -1,6 +1,7 @@
 """People, their sessions, services, their tokens, and applications' API keys."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -16,6 +17,7 @@ from vallum.kernel.identity import (
     AccessToken,
     ApiKey,
     CodeRefused,
+    DpopProof,
     Enrolment,
     IssuedKey,
     IssuedService,
@@ -23,14 +25,24 @@ from vallum.kernel.identity import (
     Person,
     Service,
     Session,
+    SignedAssertion,
+    SignInRefused,
     VerifiedSignIn,
 )
 
 __all__ = ["ROUTES"]
 
 _DAY_SECONDS = 86_400
+JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523, section 2.2
 Short = Annotated[str, Meta(max_length=256)]
 Secret = Annotated[str, Meta(max_length=1024)]
+Assertion = Annotated[str, Meta(max_length=8192)]
+
+
+class UnsupportedGrant(Invalid):
+    """The token endpoint knows no such grant."""
+
+    code = "unsupported_grant_type"
 
 
 class EnrolmentToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,17 +77,31 @@ class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ClientCredentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """RFC 6749, section 4.4.2, as JSON or as a form."""
+    """RFC 6749, section 4.4.2, as JSON or as a form: a secret, or an assertion that the client signed (RFC 7523)."""
 
     grant_type: Short
-    client_id: Short
-    client_secret: Secret
+    client_id: Short = ""
+    client_secret: Secret = ""
+    client_assertion_type: Short = ""
+    client_assertion: Assertion = ""
     scope: Short = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenClient:
+    """A client that proved itself, and what is used up with the grant."""
+
+    service: Service
+    proofs: tuple[SignedAssertion | DpopProof, ...]
+    bound_to: str | None
 
 
 class NewService(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Short
+    """With `jwks`, a set of public keys (RFC 7517): the service signs with one of them and has no secret."""
+
     roles: Annotated[tuple[Short, ...], Meta(min_length=1, max_length=20)]
+    jwks: dict[str, Any] | None = None
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,16 +143,33 @@ def open_session(services: Services, call: Call, conn: Connection) -> tuple[Issu
     return issued, f"person:{issued.session.person_id}"
 
 
-def check_client(services: Services, call: Call) -> tuple[Service, AccessToken]:
-    given = call.body
+def check_client(services: Services, call: Call) -> ProvenClient:
+    given, known = call.body, services.identity.services
     if given.grant_type != "client_credentials":
-        raise Invalid("grant_type: only client_credentials is offered")
-    return services.identity.services.grant_client_credentials(given.client_id, given.client_secret)
+        raise UnsupportedGrant("grant_type: only client_credentials is offered")
+    proofs: list[SignedAssertion | DpopProof] = []
+    if given.client_assertion:
+        if given.client_assertion_type != JWT_BEARER or given.client_secret:
+            raise Invalid(f"client_assertion: its type is {JWT_BEARER}, and no client_secret goes with it")
+        service, signed = known.check_assertion(given.client_assertion, call.urls)
+        if given.client_id not in ("", service.id):
+            raise SignInRefused("client_id is not whom the assertion is of")
+        proofs.append(signed)
+    else:
+        service = known.check_secret(given.client_id, given.client_secret)
+    bound_to = None
+    if call.dpop:
+        proof = known.check_dpop(call.dpop, "POST", call.urls)
+        proofs.append(proof)
+        bound_to = proof.thumbprint
+    return ProvenClient(service, tuple(proofs), bound_to)
 
 
 def grant_token(services: Services, call: Call, conn: Connection) -> tuple[AccessToken, str]:
-    service, token = call.prepared
-    return token, f"service:{service.id}"
+    client: ProvenClient = call.prepared
+    for proof in client.proofs:
+        services.identity.services.use_up(conn, proof)
+    return services.identity.services.grant(client.service, client.bound_to), f"service:{client.service.id}"
 
 
 # Sessions and tokens.
@@ -170,7 +213,8 @@ def list_services(services: Services, call: Call) -> list[Service]:
 
 
 def create_service(services: Services, call: Call, change: Change) -> IssuedService:
-    return services.identity.services.create(change.conn, call.body.name, call.body.roles)
+    wanted = call.body
+    return services.identity.services.create(change.conn, wanted.name, wanted.roles, jwks=wanted.jwks)
 
 
 def disable_service(services: Services, call: Call, change: Change) -> None:

@@ -30,6 +30,7 @@ from vallum.kernel.identity.model import (
 from vallum.kernel.identity.passkeys import Passkey, PasskeyChallenge, Passkeys, VerifiedPasskey
 from vallum.kernel.identity.passwords import Passwords
 from vallum.kernel.identity.people import EPOCH, People
+from vallum.kernel.identity.proofs import DpopProof, SignedAssertion
 from vallum.kernel.identity.secrets import API_KEY_PREFIX, SESSION_PREFIX
 from vallum.kernel.identity.services import Services
 from vallum.kernel.identity.sessions import IDLE_SECONDS, SESSION_SECONDS, Sessions
@@ -50,6 +51,7 @@ __all__ = [
     "ApiKeys",
     "CodeRefused",
     "CredentialRefused",
+    "DpopProof",
     "Enrolment",
     "EnrolmentRefused",
     "Grant",
@@ -75,6 +77,7 @@ __all__ = [
     "Sessions",
     "SignIn",
     "SignInRefused",
+    "SignedAssertion",
     "Tokens",
     "VerifiedPasskey",
     "VerifiedSignIn",
@@ -141,3 +144,4 @@ class Identity:
     def refresh(self) -> None:
         """Forget what is held in memory; subscribe to the epoch `identity`."""
         self.api_keys.refresh()
+        self.services.refresh()

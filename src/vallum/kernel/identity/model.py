@@ -130,7 +130,10 @@ class IssuedKey(msgspec.Struct, frozen=True):
 
 
 class Service(msgspec.Struct, frozen=True):
-    """A program with roles of its own, by OAuth 2.0 client credentials; `id` is its client_id."""
+    """A program with roles of its own, by OAuth 2.0 client credentials; `id` is its client_id.
+
+    `method` is how it proves itself: `client_secret`, or `private_key_jwt` with the keys named in `key_ids`.
+    """
 
     id: str
     tenant: str
@@ -139,11 +142,15 @@ class Service(msgspec.Struct, frozen=True):
     version: int
     created_at: str
     disabled_at: str | None
+    method: str
+    key_ids: tuple[str, ...]
 
 
 class IssuedService(msgspec.Struct, frozen=True):
+    """`client_secret` is shown once; None for a service that signs with a key of its own."""
+
     service: Service
-    client_secret: str
+    client_secret: str | None
 
     def __repr__(self) -> str:
         return f"IssuedService({self.service.id})"

@@ -126,11 +126,12 @@ services = Table(
     Column("id", Text, primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("name", Text, nullable=False, unique=True),
-    Column("secret_hash", LargeBinary, nullable=False),
+    Column("secret_hash", LargeBinary),  # of those that prove themselves with a secret
     Column("roles", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("created_at", Text, nullable=False),
     Column("disabled_at", Text),
+    Column("jwks", Text),  # of those that sign their assertions
 )
 
 revoked_tokens = Table(

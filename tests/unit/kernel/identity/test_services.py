@@ -19,9 +19,14 @@ def service(identity, records):
         return identity.services.create(conn, "nightly-export", ["auditor"])
 
 
+def grant(identity, client_id, client_secret):
+    service = identity.services.check_secret(client_id, client_secret)
+    return identity.services.grant(service).access_token
+
+
 @pytest.fixture
 def token(identity, service):
-    return identity.services.grant_client_credentials(service.service.id, service.client_secret)[1].access_token
+    return grant(identity, service.service.id, service.client_secret)
 
 
 def test_client_credentials_give_a_token_that_proves_the_service(identity, service, token):
@@ -34,12 +39,12 @@ def test_client_credentials_give_a_token_that_proves_the_service(identity, servi
 @pytest.mark.parametrize("secret", ["", "vlc_" + "a" * 42, "wrong"])
 def test_a_wrong_secret_is_refused(identity, service, secret):
     with pytest.raises(SignInRefused):
-        identity.services.grant_client_credentials(service.service.id, secret)
+        identity.services.check_secret(service.service.id, secret)
 
 
 def test_an_unknown_client_is_refused_alike(identity, service):
-    with pytest.raises(SignInRefused, match="client_id or client_secret is wrong"):
-        identity.services.grant_client_credentials("svc_nobody", service.client_secret)
+    with pytest.raises(SignInRefused, match="could not prove itself"):
+        identity.services.check_secret("svc_nobody", service.client_secret)
 
 
 def test_a_token_ends_after_ten_minutes(identity, token, clock):
@@ -62,13 +67,13 @@ def test_disabling_a_service_stops_the_tokens_it_holds(identity, open_identity, 
     with pytest.raises(CredentialRefused):
         open_identity().services.authenticate_token(token)
     with pytest.raises(SignInRefused):
-        identity.services.grant_client_credentials(service.service.id, service.client_secret)
+        identity.services.check_secret(service.service.id, service.client_secret)
     with pytest.raises(NotFound), records.write() as conn:
         identity.services.disable(conn, service.service.id)
 
 
 def test_a_revoked_token_is_refused_and_others_go_on(identity, open_identity, records, service, token):
-    other = identity.services.grant_client_credentials(service.service.id, service.client_secret)[1].access_token
+    other = grant(identity, service.service.id, service.client_secret)
     with records.write() as conn:
         identity.services.revoke_token(conn, token)
         identity.services.revoke_token(conn, token)

@@ -83,3 +83,6 @@ def upgrade() -> None:
         sessions.add_column(sa.Column("device", sa.Text(), nullable=False))
         sessions.add_column(sa.Column("network", sa.Text(), nullable=False))
         sessions.add_column(sa.Column("method", sa.Text(), nullable=False))
+    with op.batch_alter_table("services") as services:
+        services.alter_column("secret_hash", existing_type=sa.LargeBinary(), nullable=True)
+        services.add_column(sa.Column("jwks", sa.Text(), nullable=True))
