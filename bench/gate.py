@@ -62,7 +62,8 @@ def bare_question(kind: str, subject: Subject, action: str, asset: AssetRef, fac
     entities.append({"uid": principal, "attrs": attributes, "parents": roles})
     entities.append({"uid": resource, "attrs": dict(facts["resource"].attributes), "parents": []})
     action_uid = {"type": "Vallum::Action", "id": str(action)}
-    request = {"principal": principal, "action": action_uid, "resource": resource, "context": {"mfa_fresh": fresh, "by_grant": False}}
+    context = {"mfa_fresh": fresh, "by_grant": False}
+    request = {"principal": principal, "action": action_uid, "resource": resource, "context": context}
     return request, json.dumps(entities)
 
 
@@ -123,7 +124,8 @@ def main() -> None:
         "principal": application_facts(AssetRef("Application", "app")),
         "resource": model_facts(AssetRef("Model", "demo/extractive")),
     }
-    person_facts = {"principal": AssetFacts({"tenant": "default", "holder": ""}), "resource": system_facts(AssetRef("Ledger", "x"))}
+    somebody = AssetFacts({"tenant": "default", "holder": ""})
+    person_facts = {"principal": somebody, "resource": system_facts(AssetRef("Ledger", "x"))}
     figures = {
         "python": platform.python_version(),
         "cedarpy": cedarpy.__dict__.get("__version__", "unknown"),
