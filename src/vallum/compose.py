@@ -30,7 +30,7 @@ from vallum.kernel.ledger.ledger import Ledger
 from vallum.kernel.ledger.publisher import Publisher
 from vallum.kernel.ledger.sequencer import Sequencer
 from vallum.kernel.ledger.writer import LedgerWriter
-from vallum.kernel.policy import AssetFacts, Directory, PolicyEngine, PolicyStore
+from vallum.kernel.policy import AssetFacts, Directory, PolicyChanges, PolicyEngine, PolicyStore
 from vallum.kernel.policy.store import EPOCH as POLICY_EPOCH
 from vallum.kernel.store.epochs import EpochWatch
 from vallum.kernel.store.records import Records
@@ -102,10 +102,24 @@ class Platform:
         policy_store = PolicyStore(clock)
         with records.read() as conn:
             policy_set = policy_store.load(conn)
-        policy = PolicyEngine(policy_set, _directory(identity, inventory), clock)
+        policy_changes = PolicyChanges(records, clock)
+        directory = _directory(identity, inventory, policy_changes)
+        policy = PolicyEngine(policy_set, directory, clock)
         gate = Gate(policy, ledger, writer, records, identity.grants)
         services = Services(
-            records, clock, identity, inventory, keyring, vault, ledger, writer, policy, policy_store, settings.url
+            records,
+            clock,
+            identity,
+            inventory,
+            keyring,
+            vault,
+            ledger,
+            writer,
+            policy,
+            policy_store,
+            policy_changes,
+            directory,
+            settings.url,
         )
         epochs = EpochWatch(records)
         control = ControlPlane(services, gate, epochs.poll_once)
@@ -150,6 +164,8 @@ def prepare(settings: Settings) -> None:
     records = Records(settings.records_url, pool_size=1)
     try:
         migrate(records)
+        with records.write() as conn:
+            PolicyStore(SystemClock()).remember_shipped(conn)
         root = _root_file(settings)
         if not root.exists():
             _refuse_to_replace_root(records, root)
@@ -306,12 +322,13 @@ def _gateway(platform: Platform) -> Any:
     return GatewayApp(pipeline, models, telemetry, closing)
 
 
-def _directory(identity: Identity, inventory: Inventory) -> Directory:
+def _directory(identity: Identity, inventory: Inventory, policy_changes: PolicyChanges) -> Directory:
     plain = AssetFacts({"tenant": DEFAULT_TENANT})
     return Directory(
         {
             **dict.fromkeys(("Application", "Model", "Provider"), inventory.facts),
             **dict.fromkeys(("Person", "Service", "ApiKey", "Grant"), identity.facts),
+            "PolicyChange": lambda ref: policy_changes.facts(ref.id),
             **{kind: lambda ref: plain for kind in _KINDS_WITHOUT_ATTRIBUTES},
         }
     )

@@ -19,7 +19,7 @@ from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Vault
 from vallum.kernel.ledger.entry import EntryDraft
 from vallum.kernel.ledger.ledger import Ledger
 from vallum.kernel.ledger.writer import LedgerWriter
-from vallum.kernel.policy import PolicyEngine, PolicyStore
+from vallum.kernel.policy import AssetDirectory, PolicyChanges, PolicyEngine, PolicyStore
 from vallum.kernel.store.records import Records
 from vallum.kernel.values import AssetRef, Subject
 
@@ -43,6 +43,8 @@ class Services:
     writer: LedgerWriter
     policy: PolicyEngine
     policy_store: PolicyStore
+    policy_changes: PolicyChanges
+    directory: AssetDirectory
     public_url: str
 
 

@@ -2,7 +2,19 @@
 
 from collections.abc import Sequence
 
-from vallum.api.resources import configuration, grants, guards, identity, keys, ledger, own, policy, status
+from vallum.api.resources import (
+    configuration,
+    grants,
+    guards,
+    identity,
+    keys,
+    ledger,
+    own,
+    policy,
+    policy_changes,
+    policy_questions,
+    status,
+)
 from vallum.api.routing import Route
 
 __all__ = ["ROUTES"]
@@ -17,4 +29,6 @@ ROUTES: Sequence[Route] = (
     *guards.ROUTES,
     *keys.ROUTES,
     *policy.ROUTES,
+    *policy_changes.ROUTES,
+    *policy_questions.ROUTES,
 )

@@ -113,6 +113,8 @@ class Exchange:
             context["provider"] = self.answered_by.provider_name
             if self.answered_by.model_name != self.model_name:
                 context["answered_by"] = self.answered_by.model_name
+        if self.decision is not None and self.decision.basis:
+            context["basis"] = self.decision.basis
         if self.usage is not None:
             context["input_tokens"] = self.usage.input_tokens
             context["output_tokens"] = self.usage.output_tokens

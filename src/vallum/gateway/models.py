@@ -73,6 +73,7 @@ class ModelList:
                 policies=decision.policies,
                 policy_set=decision.policy_set,
                 reason=decision.reason,
+                context={"basis": decision.basis} if decision.basis else {},
             )
         )
         if decision.effect != "allow":

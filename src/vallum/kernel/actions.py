@@ -43,6 +43,9 @@ class Action(StrEnum):
     POLICY_READ = "policy:set:read"
     POLICY_APPLY = "policy:set:apply"
     POLICY_EXPLAIN = "policy:decision:explain"
+    POLICY_PROPOSE = "policy:change:propose"
+    POLICY_APPROVE = "policy:change:approve"
+    POLICY_DENY = "policy:change:deny"
 
     ENTRY_READ = "ledger:entry:read"
     CONTENT_READ = "ledger:content:read"

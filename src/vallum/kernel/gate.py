@@ -145,6 +145,8 @@ def _draft(
 ) -> EntryDraft:
     if decision.grants:
         context = {**context, "grants": " ".join(decision.grants)}
+    if decision.basis:
+        context = {**context, "basis": decision.basis}
     return EntryDraft(
         tenant=subject.tenant,
         kind=kind,

@@ -82,6 +82,7 @@ class Decision:
     policy_set: str  # digest of the policy set that answered
     obligations: frozenset[Obligation] = field(default=frozenset())
     grants: tuple[str, ...] = ()  # ids of the grants without which it would be a deny
+    basis: str = ""  # what the policies were told, as JSON: with the entry, enough to decide again
 
     def __bool__(self) -> bool:
         raise TypeError("a Decision is not a flag: compare .effect")

@@ -16,7 +16,7 @@ from vallum.kernel.keys import DEFAULT_TENANT
 from vallum.kernel.policy import PolicySet, shipped_schema
 from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
 
-__all__ = ["ROUTES"]
+__all__ = ["ROUTES", "subject_of"]
 
 Text = Annotated[str, Meta(max_length=256)]
 
@@ -78,7 +78,7 @@ def explain(services: Services, call: Call) -> Explanation:
     kind, _, asset_id = question.asset.partition(":")
     if not asset_id:
         raise Invalid("asset: write KIND:ID, as in Model:handbook")
-    subject = _subject(services, question.subject, question.mfa_fresh)
+    subject = subject_of(services, question.subject, mfa_fresh=question.mfa_fresh)
     decision = services.policy.decide(subject, question.action, AssetRef(kind, asset_id))
     texts = services.policy.policy_set.texts()
     return Explanation(
@@ -102,7 +102,7 @@ def _texts(texts: Mapping[str, str], policies: tuple[str, ...]) -> dict[str, str
     return {name: texts.get(name, "") for name in policies}
 
 
-def _subject(services: Services, text: str, mfa_fresh: bool) -> Subject:
+def subject_of(services: Services, text: str, *, mfa_fresh: bool) -> Subject:
     """The subject a question is about, as it is now; nobody is signed in by asking. Raises NotFound, Invalid."""
     kind, _, name = text.partition(":")
     tenant = TenantId(DEFAULT_TENANT)
@@ -113,8 +113,9 @@ def _subject(services: Services, text: str, mfa_fresh: bool) -> Subject:
         at = int(services.clock.now().timestamp()) if mfa_fresh else None
         roles = frozenset(person.roles)
         return Subject(
-            SubjectKind.PERSON, name, TenantId(person.tenant), roles, version=person.version, mfa_at_seconds=at
-        )
+            SubjectKind.PERSON, name, TenantId(person.tenant), roles, version=person.version, mfa_at_seconds=at,
+            holder=person.holder,
+        )  # fmt: skip
     if kind == "service":
         service = services.identity.services.service(name)
         return Subject(

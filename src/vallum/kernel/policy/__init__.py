@@ -1,8 +1,10 @@
 """Policy: Cedar in process, deny by default, allow only when nothing went wrong."""
 
+from vallum.kernel.policy.changes import OwnChange, PolicyChangeRequest, PolicyChanges
 from vallum.kernel.policy.directory import AssetDirectory, AssetFacts, Directory
 from vallum.kernel.policy.engine import PolicyEngine, PolicyRequest, decide
 from vallum.kernel.policy.policy_set import PolicySet, check_policies, shipped_policies, shipped_schema
+from vallum.kernel.policy.questions import Answer, Replay, droppable, replay, unused, what_may, who_may
 from vallum.kernel.policy.rehearse import (
     ROLES,
     CaseResult,
@@ -18,23 +20,33 @@ from vallum.kernel.policy.syntax import PolicyRefused
 
 __all__ = [
     "ROLES",
+    "Answer",
     "AssetDirectory",
     "AssetFacts",
     "CaseResult",
     "Directory",
+    "OwnChange",
     "PolicyChange",
+    "PolicyChangeRequest",
+    "PolicyChanges",
     "PolicyEngine",
     "PolicyRefused",
     "PolicyRequest",
     "PolicySet",
     "PolicyStore",
+    "Replay",
     "check_cases",
     "check_policies",
     "decide",
     "diff_policies",
+    "droppable",
     "permitted",
+    "replay",
     "shipped_policies",
     "shipped_schema",
     "typical_kind",
     "typical_request",
+    "unused",
+    "what_may",
+    "who_may",
 ]

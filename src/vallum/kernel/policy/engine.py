@@ -21,7 +21,8 @@ from vallum.kernel.values import AssetRef, Decision, Obligation, Subject, Subjec
 __all__ = ["FRESH_SECONDS", "PolicyEngine", "PolicyRequest"]
 
 FRESH_SECONDS = 300  # how long a second factor counts as fresh; long enough for one task, short for a stolen session
-MAX_CACHED = 50_000  # some 20 MB of decisions; the oldest go first
+MAX_CACHED = 50_000  # some 40 MB of decisions; the oldest go first
+MAX_BASIS_BYTES = 16_384  # of an entry's 64 KiB: an application with some hundred models
 
 _ENTITY_TYPES: Mapping[SubjectKind, str] = {
     SubjectKind.PERSON: "Person",
@@ -117,7 +118,7 @@ class PolicyEngine:
         decision = in_force.decisions.get(key)
         if decision is None:
             request = PolicyRequest(subject, subject_facts, action, asset, asset_facts, fresh, by_grant)
-            decision = decide(in_force.policy_set, request)
+            decision = replace(decide(in_force.policy_set, request), basis=_basis(request))
             in_force.keep(key, decision)
         return decision
 
@@ -152,6 +153,22 @@ def decide(policy_set: PolicySet, request: PolicyRequest) -> Decision:
         # An action, entity or attribute that the schema does not have: nothing was decided, so nothing is allowed.
         return _refused("the policy engine could not decide", policy_set)
     return replace(decision, reason="this needs a fresh second factor", obligations=frozenset({Obligation.STEP_UP}))
+
+
+def _basis(request: PolicyRequest) -> str:
+    """What an entry does not say by itself. Empty where it is too much for one; such decisions cannot be replayed."""
+    facts = request.subject_facts
+    told = msgspec.json.encode(
+        {
+            "asset": request.asset_facts.attributes,
+            "by_grant": request.by_grant,
+            "holder": request.subject.holder,
+            "mfa_fresh": request.mfa_fresh,
+            "roles": sorted(request.subject.roles),
+            "subject": facts.attributes if facts is not None else None,
+        }
+    )
+    return told.decode() if len(told) <= MAX_BASIS_BYTES else ""
 
 
 def _evaluate(policy_set: PolicySet, question: dict[str, object], entities: cedarpy.Entities) -> Decision:

@@ -33,6 +33,8 @@ _TYPICAL_ASSETS: Mapping[str, str] = {  # of an action, or of all in an area; el
     "identity:grant:approve": "Grant",
     "identity:grant:deny": "Grant",
     "identity:grant:revoke": "Grant",
+    "policy:change:approve": "PolicyChange",
+    "policy:change:deny": "PolicyChange",
 }
 
 
@@ -103,7 +105,7 @@ def typical_request(
     attributes: dict[str, Any] = {"tenant": asset_tenant}
     if asset.kind == "Application":
         attributes |= application
-    if asset.kind == "Person":
+    if asset.kind in ("Person", "PolicyChange"):
         attributes["holder"] = "somebody else"
     if asset.kind == "Grant":
         attributes |= {"holder": "somebody else", "role": "administrator", "break_glass": False}

@@ -42,6 +42,10 @@ class PolicyStore:
         except NotFound as e:
             raise IntegrityError("the policies in force are not among those that were applied") from e
 
+    def in_force(self, conn: Connection) -> str:
+        """The digest of the set in force, as this transaction sees it."""
+        return conn.execute(select(records.active.c.digest)).scalar_one_or_none() or self._shipped.digest
+
     def version(self, conn: Connection, digest: str) -> PolicySet:
         """A set that was in force once, for replaying a logged decision. Raises NotFound."""
         if digest == self._shipped.digest:
@@ -56,6 +60,10 @@ class PolicyStore:
         if digest_of(files, row.schema_text) != digest:  # before the parser meets them: nobody checked these
             raise IntegrityError("the stored policies are not those that were applied")
         return PolicySet.parse(files, row.schema_text)
+
+    def remember_shipped(self, conn: Connection) -> None:
+        """Keep this release's set by its digest, so that its decisions can be replayed after an upgrade, too."""
+        self._keep(conn, self._shipped, "release")
 
     def check(self, files: Mapping[str, str]) -> PolicySet:
         """Try `files` in a child process, which takes a moment. Raises PolicyRefused, also for a set without return.
@@ -78,6 +86,13 @@ class PolicyStore:
 
     def apply(self, conn: Connection, policy_set: PolicySet, applied_by: str) -> None:
         """Put a checked set in force."""
+        self._keep(conn, policy_set, applied_by)
+        insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert
+        in_force = insert(records.active).values(id=1, digest=policy_set.digest)
+        conn.execute(in_force.on_conflict_do_update(index_elements=["id"], set_={"digest": policy_set.digest}))
+        bump_epoch(conn, EPOCH)
+
+    def _keep(self, conn: Connection, policy_set: PolicySet, applied_by: str) -> None:
         insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert
         conn.execute(
             insert(records.policy_sets)
@@ -90,6 +105,3 @@ class PolicyStore:
             )
             .on_conflict_do_nothing()
         )
-        in_force = insert(records.active).values(id=1, digest=policy_set.digest)
-        conn.execute(in_force.on_conflict_do_update(index_elements=["id"], set_={"digest": policy_set.digest}))
-        bump_epoch(conn, EPOCH)

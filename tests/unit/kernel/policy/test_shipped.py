@@ -47,9 +47,12 @@ identity:grant:deny                 -          A          -            -        
 identity:grant:revoke               A          A          -            -         A        -      -      -      A
 identity:account:read               A          A          A            A         A        A      A      A      -
 identity:account:change             F          F          F            F         F        F      F      F      -
-policy:set:read                     A          A          -            -         -        A      -      -      A
-policy:set:apply                    -          F          -            -         -        -      -      -      A
+policy:set:read                     A          A          -            -         A        A      -      -      A
+policy:set:apply                    -          -          -            -         -        -      -      -      A
 policy:decision:explain             A          A          -            -         -        A      -      -      A
+policy:change:propose               -          F          -            -         -        -      -      -      A
+policy:change:approve               -          F          -            -         F        -      -      -      -
+policy:change:deny                  -          A          -            -         A        -      -      -      -
 ledger:entry:read                   A          A          A            -         A        A      -      -      A
 ledger:content:read                 -          F          -            -         -        -      -      -      -
 ledger:content:expire               -          -          -            -         -        -      -      -      A
@@ -67,7 +70,13 @@ system:status:read                  A          A          A            A        
 """
 
 DEFAULT = TenantId("default")
-PEOPLE_ALONE = ("identity:grant:request", "identity:grant:approve", "identity:grant:deny", "identity:account:")
+PEOPLE_ALONE = (
+    "identity:grant:request",
+    "identity:grant:approve",
+    "identity:grant:deny",
+    "identity:account:",
+    "policy:change:",
+)
 
 
 def table() -> dict[str, dict[str, str]]:
@@ -214,8 +223,8 @@ def test_roles_add_up_and_unknown_ones_give_nothing(shipped):
         subject = Subject(SubjectKind.PERSON, "somebody", DEFAULT, frozenset(roles))
         return decide(shipped, typical_request(subject, action, asset_for(action), mfa_fresh=True)).effect
 
-    assert may(Action.POLICY_APPLY, "administrator") == "deny"
-    assert may(Action.POLICY_APPLY, "administrator", "security") == "allow"
+    assert may(Action.POLICY_PROPOSE, "administrator") == "deny"
+    assert may(Action.POLICY_PROPOSE, "administrator", "security") == "allow"
     assert may(Action.STATUS_READ, "root", "Administrator", "admin", "") == "deny"
 
 
