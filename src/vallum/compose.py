@@ -23,7 +23,8 @@ from vallum.kernel.clock import Clock, SystemClock
 from vallum.kernel.errors import Invalid, NotFound, VallumError
 from vallum.kernel.gate import Gate
 from vallum.kernel.identity import EPOCH as IDENTITY_EPOCH
-from vallum.kernel.identity import Identity
+from vallum.kernel.identity import Identity, OidcConfig, OidcProvider
+from vallum.kernel.identity.roles import check_roles
 from vallum.kernel.keys import DEFAULT_TENANT, FileRoot, Keyring, Vault
 from vallum.kernel.keys import EPOCH as KEYS_EPOCH
 from vallum.kernel.ledger.ledger import Ledger
@@ -38,7 +39,7 @@ from vallum.kernel.store.schema import check_schema, migrate
 from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
 from vallum.serving.logs import configure_logging
 from vallum.serving.witnesses import open_witnessing
-from vallum.settings import Settings
+from vallum.settings import OidcSettings, Settings
 
 __all__ = [
     "SYSTEM_SUBJECT",
@@ -97,6 +98,7 @@ class Platform:
         identity = Identity.open(
             records, keyring, clock, issuer=settings.ledger.origin, url=settings.url,
             session_seconds=access.session_hours * 3600, idle_seconds=access.session_idle_minutes * 60,
+            sso=_single_sign_on(settings.oidc),
         )  # fmt: skip
         inventory = Inventory(records, clock)
         policy_store = PolicyStore(clock)
@@ -366,6 +368,26 @@ def _require_database(settings: Settings) -> None:
     url = settings.records_url
     if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
         raise Invalid(f"there is no database in {settings.data_path}: run vallum up or vallum migrate first")
+
+
+def _single_sign_on(oidc: OidcSettings) -> tuple[OidcConfig, OidcProvider] | None:
+    if not oidc.issuer:
+        return None
+    from vallum.serving.oidc import HttpOidcProvider
+
+    secret = None
+    if oidc.client_secret_file:
+        try:
+            secret = Path(oidc.client_secret_file).read_text().partition("\n")[0].strip()
+        except (OSError, UnicodeDecodeError) as e:
+            raise Invalid("oidc.client_secret_file cannot be read") from e
+    roles = oidc.role_of_group()
+    check_roles(roles.values())
+    config = OidcConfig(
+        oidc.issuer, oidc.client_id, roles, oidc.groups_claim, oidc.name_claim, oidc.scope,
+        frozenset(oidc.mfa_amr.split()), frozenset(oidc.mfa_acr.split()),
+    )  # fmt: skip
+    return config, HttpOidcProvider(oidc.issuer, oidc.client_id, secret, oidc.ca_file)
 
 
 def _root_file(settings: Settings) -> Path:

@@ -148,6 +148,36 @@ class AccessSettings(_Section, frozen=True):
     ] = 120
 
 
+class OidcSettings(_Section, frozen=True):
+    """Single sign-on by OpenID Connect. Off without an issuer."""
+
+    issuer: Annotated[str, Meta(description="The provider's issuer, exactly as its discovery document says.")] = ""
+    client_id: Annotated[str, Meta(description="Vallum's client id there.")] = ""
+    client_secret_file: Annotated[
+        str, Meta(description="A file whose first line is the client's secret. Empty: a public client, PKCE alone.")
+    ] = ""
+    roles: Annotated[
+        str, Meta(description="Which group gives which role: `GROUP=ROLE, GROUP=ROLE`. Others may not sign in.")
+    ] = ""
+    groups_claim: Annotated[str, Meta(min_length=1, description="The claim that holds the groups.")] = "groups"
+    name_claim: Annotated[str, Meta(min_length=1, description="The claim that holds the sign-in name.")] = (
+        "preferred_username"
+    )
+    scope: Annotated[str, Meta(min_length=6, description="The scopes to ask for.")] = "openid profile email"
+    mfa_amr: Annotated[
+        str, Meta(description="Methods (`amr`, RFC 8176) of which one proves a second factor, parted by spaces.")
+    ] = "mfa"
+    mfa_acr: Annotated[str, Meta(description="Contexts (`acr`) of which each proves one, too.")] = ""
+    ca_file: Annotated[str, Meta(description="PEM of the CA of a provider with a certificate of its own.")] = ""
+
+    def role_of_group(self) -> dict[str, str]:
+        """Raises ValueError for what is not `GROUP=ROLE`."""
+        pairs = [pair.rpartition("=") for pair in self.roles.split(",") if pair.strip()]
+        if any(not group.strip() or not role.strip() for group, _, role in pairs):
+            raise ValueError("write GROUP=ROLE, GROUP=ROLE")
+        return {group.strip(): role.strip() for group, _, role in pairs}
+
+
 class TelemetrySettings(_Section, frozen=True):
     """Metrics and traces. Neither holds content."""
 
@@ -177,6 +207,7 @@ class Settings(_Section, frozen=True):
     keys: KeySettings = KeySettings()
     ledger: LedgerSettings = LedgerSettings()
     access: AccessSettings = AccessSettings()
+    oidc: OidcSettings = OidcSettings()
     gateway: GatewaySettings = GatewaySettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     log: LogSettings = LogSettings()
@@ -329,5 +360,15 @@ def _cross_checks(settings: Settings) -> Iterator[str]:
         yield "server.certificate_file and server.key_file: give both or neither"
     if server.workers > 1 and not settings.counters.url:
         yield "server.workers: more than one needs counters.url, since limits are counted in process without it"
+    oidc = settings.oidc
+    if oidc.issuer:
+        if not oidc.client_id or not oidc.roles:
+            yield "oidc.issuer: single sign-on needs oidc.client_id and oidc.roles, too"
+        if not oidc.mfa_amr.strip() and not oidc.mfa_acr.strip():
+            yield "oidc.mfa_amr: say how the provider proves a second factor, here or in oidc.mfa_acr"
+        try:
+            oidc.role_of_group()
+        except ValueError as e:
+            yield f"oidc.roles: {e}"
     if any(c.isspace() for c in settings.ledger.origin) or "+" in settings.ledger.origin:
         yield "ledger.origin: no spaces and no '+'"

@@ -28,7 +28,11 @@ class Server:
         self.data = data
         self.opened = []
         self.log = (data.parent / f"{data.name}.log").open("ab")
-        command = [VALLUM, "up", "--data", str(data), "--port", str(self.port), "--json", *options]
+        if "--port" in options:
+            self.port = int(options[options.index("--port") + 1])
+        else:
+            options = ("--port", str(self.port), *options)
+        command = [VALLUM, "up", "--data", str(data), "--json", *options]
         if public_url is not None:
             env = {**os.environ, **(env or {}), "VALLUM_SERVER_PUBLIC_URL": public_url.format(port=self.port)}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, env=env)

@@ -63,6 +63,8 @@ class ConsoleApp:
             loader=PackageLoader("vallum.console"), autoescape=select_autoescape(), undefined=StrictUndefined
         )
         self._templates.globals["rooms"] = _ROOMS
+        self._templates.globals["single_sign_on"] = control.services.identity.single_sign_on is not None
+        self._sso_cookie = "__Host-vallum-sso" if url.startswith("https") else "vallum-sso"
         self._app = Starlette(routes=self._pages())
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -85,6 +87,8 @@ class ConsoleApp:
             Route("/console/sign-in", page(self._sign_in, signed_in=False), methods=["POST"]),
             Route("/console/sign-in/passkey", page(self._sign_in_with_passkey, signed_in=False), methods=["POST"]),
             Route("/console/passkey-challenge", page(self._challenge, signed_in=False), methods=["POST"]),
+            Route("/console/sso", page(self._begin_sso, signed_in=False), methods=["POST"]),
+            Route("/console/sso/callback", page(self._finish_sso, signed_in=False)),
             Route("/console/sign-out", page(self._sign_out), methods=["POST"]),
             Route("/console/enrol", page(self._enrol_form, signed_in=False)),
             Route("/console/enrol", page(self._enrol, signed_in=False), methods=["POST"]),
@@ -165,6 +169,35 @@ class ConsoleApp:
             return self.render("sign_in.html", visitor, status=401, name="", notice=str(e), failed=True)
         answer = RedirectResponse("/console", 303)
         visitor.keep(answer, issued.secret)
+        return answer
+
+    async def _begin_sso(self, request: Request, visitor: Visitor) -> Response:
+        await read_form(request, visitor)
+        begun = await self.perform("begin_sso", visitor)
+        # A page that goes on by itself: our own policy lets no form end anywhere but here, by a redirect either.
+        answer = self.render("go_on.html", visitor, title="Single sign-on", url=begun.url)
+        # Lax, since it comes back with a navigation from the provider's site.
+        answer.set_cookie(
+            self._sso_cookie, begun.kept, max_age=600, path="/", secure=visitor.secure, httponly=True, samesite="lax"
+        )
+        return answer
+
+    async def _finish_sso(self, request: Request, visitor: Visitor) -> Response:
+        given = request.query_params
+        body = {
+            "kept": request.cookies.get(self._sso_cookie, ""), "state": given.get("state", ""),
+            "code": given.get("code", ""), "iss": given.get("iss"),
+        }  # fmt: skip
+        try:
+            issued = await self.perform("sign_in_with_sso", visitor, body=body)
+        except VallumError as e:
+            status = problem_of(e).status
+            answer = self.render("sign_in.html", visitor, status=status, name="", notice=str(e), failed=True)
+        else:
+            # A page of our own, not a redirect: browsers send a strict cookie with what begins here alone.
+            answer = self.render("go_on.html", visitor, title="Signed in", url="/console")
+            visitor.keep(answer, issued.secret)
+        answer.delete_cookie(self._sso_cookie, path="/", secure=visitor.secure, httponly=True, samesite="lax")
         return answer
 
     async def _sign_out(self, request: Request, visitor: Visitor) -> Response:

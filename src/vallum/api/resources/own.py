@@ -10,7 +10,7 @@ from vallum.api.assets import system
 from vallum.api.control import Call, Services
 from vallum.api.routing import Route
 from vallum.kernel.actions import Action
-from vallum.kernel.errors import Invalid
+from vallum.kernel.errors import Invalid, NotFound
 from vallum.kernel.gate import Change
 from vallum.kernel.identity import (
     CodeRefused,
@@ -20,8 +20,11 @@ from vallum.kernel.identity import (
     Proof,
     RecoveryCodes,
     Session,
+    SingleSignOn,
+    SsoBegin,
     VerifiedPasskey,
     VerifiedSignIn,
+    VerifiedSso,
 )
 
 __all__ = ["ROUTES"]
@@ -37,6 +40,15 @@ class PasskeyAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     state: State
     response: Response
+
+
+class SsoAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the provider sent back with the browser, and what the browser `kept` meanwhile."""
+
+    kept: State
+    state: Short
+    code: Annotated[str, Meta(max_length=4096)]
+    iss: Secret | None = None
 
 
 class NewPasskey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,6 +89,34 @@ def check_passkey(services: Services, call: Call) -> VerifiedSignIn:
 def open_session(services: Services, call: Call, conn: Connection) -> tuple[IssuedSession, str]:
     issued = services.identity.sessions.open(conn, call.prepared)
     return issued, f"person:{issued.session.person_id}"
+
+
+# Single sign-on: the provider's ID token is the proof.
+
+
+def begin_sso(services: Services, call: Call) -> SsoBegin:
+    return _sso(services).begin()
+
+
+def begun_sso(services: Services, call: Call, conn: Connection) -> tuple[SsoBegin, str]:
+    return call.prepared, "nobody"
+
+
+def check_sso(services: Services, call: Call) -> VerifiedSso:
+    given = call.body
+    return _sso(services).check(given.kept, given.state, given.code, given.iss)
+
+
+def open_sso_session(services: Services, call: Call, conn: Connection) -> tuple[IssuedSession, str]:
+    proof = _sso(services).admit(conn, call.prepared)
+    issued = services.identity.sessions.open(conn, VerifiedSignIn(proof, call.peer))
+    return issued, f"person:{issued.session.person_id}"
+
+
+def _sso(services: Services) -> SingleSignOn:
+    if services.identity.single_sign_on is None:
+        raise NotFound("there is no single sign-on here: set oidc.issuer")
+    return services.identity.single_sign_on
 
 
 # Step-up.
@@ -173,6 +213,16 @@ ROUTES = (
         method="POST", path="/sessions/passkey", name="sign_in_with_passkey", summary="Sign in with a passkey",
         access="open", action="identity:session:create", asset=system, prepare=check_passkey, perform=open_session,
         body=PasskeyAnswer, answer=IssuedSession, status=201,
+    ),
+    Route(
+        method="POST", path="/sso/begin", name="begin_sso", summary="Where single sign-on begins",
+        access="open", action="identity:session:begin", asset=system, prepare=begin_sso, perform=begun_sso,
+        answer=SsoBegin,
+    ),
+    Route(
+        method="POST", path="/sessions/sso", name="sign_in_with_sso", summary="Sign in with the provider's answer",
+        access="open", action="identity:session:create", asset=system, prepare=check_sso, perform=open_sso_session,
+        body=SsoAnswer, answer=IssuedSession, status=201,
     ),
     Route(
         method="POST", path="/sessions/current/step-up", name="step_up",

@@ -27,6 +27,7 @@ from vallum.kernel.identity.model import (
     Session,
     SignInRefused,
 )
+from vallum.kernel.identity.oidc import OidcConfig, OidcProvider, SingleSignOn, SsoBegin, SsoRefused, VerifiedSso
 from vallum.kernel.identity.passkeys import Passkey, PasskeyChallenge, Passkeys, VerifiedPasskey
 from vallum.kernel.identity.passwords import Passwords
 from vallum.kernel.identity.people import EPOCH, People
@@ -62,6 +63,8 @@ __all__ = [
     "IssuedService",
     "IssuedSession",
     "NameTaken",
+    "OidcConfig",
+    "OidcProvider",
     "Passkey",
     "PasskeyChallenge",
     "Passkeys",
@@ -78,9 +81,13 @@ __all__ = [
     "SignIn",
     "SignInRefused",
     "SignedAssertion",
+    "SingleSignOn",
+    "SsoBegin",
+    "SsoRefused",
     "Tokens",
     "VerifiedPasskey",
     "VerifiedSignIn",
+    "VerifiedSso",
     "network_of",
 ]
 
@@ -96,6 +103,7 @@ class Identity:
     api_keys: ApiKeys
     services: Services
     grants: Grants
+    single_sign_on: SingleSignOn | None = None
 
     @classmethod
     def open(
@@ -109,8 +117,9 @@ class Identity:
         url: str = "",
         session_seconds: int = SESSION_SECONDS,
         idle_seconds: int = IDLE_SECONDS,
+        sso: tuple[OidcConfig, OidcProvider] | None = None,
     ) -> "Identity":
-        """`issuer` names this installation in its tokens; passkeys are bound to `url`."""
+        """`issuer` names this installation in its tokens; passkeys and single sign-on are bound to `url`."""
         tokens = Tokens(keyring, clock, issuer)
         hashing = passwords or Passwords()
         return cls(
@@ -121,6 +130,7 @@ class Identity:
             ApiKeys(records, clock),
             Services(records, tokens, clock),
             Grants(records, clock),
+            SingleSignOn(*sso, keyring, tokens, clock, f"{url}/console/sso/callback") if sso is not None else None,
         )
 
     def facts(self, ref: AssetRef) -> AssetFacts | None:

@@ -23,6 +23,7 @@ from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Purpose
 __all__ = [
     "Proof",
     "ProvenCode",
+    "ProvenElsewhere",
     "ProvenPasskey",
     "ProvenRecoveryCode",
     "new_recovery_codes",
@@ -68,7 +69,18 @@ class ProvenPasskey:
     method: str = "passkey"
 
 
-Proof = ProvenCode | ProvenRecoveryCode | ProvenPasskey
+@dataclass(frozen=True, slots=True)
+class ProvenElsewhere:
+    """What a single sign-on provider vouches for, its second factor included. `state_id` may be used once."""
+
+    person_id: str
+    mfa_at_seconds: int
+    state_id: str
+    state_expires_at_seconds: int
+    method: str = "single sign-on"
+
+
+Proof = ProvenCode | ProvenRecoveryCode | ProvenPasskey | ProvenElsewhere
 
 
 def use_proof(conn: Connection, proof: Proof, now: int, now_text: str) -> Row[Any]:
@@ -93,6 +105,8 @@ def _use(conn: Connection, proof: Proof, now: int, now_text: str) -> bool:
                 .where(r.code_hash == code_hash, r.person_id == person_id, r.used_at.is_(None))
                 .values(used_at=now_text)
             )
+        case ProvenElsewhere():
+            return use_once(conn, proof.state_id, proof.state_expires_at_seconds, now)
         case ProvenPasskey():
             if not use_once(conn, proof.challenge_id, proof.challenge_expires_at_seconds, now):
                 return False

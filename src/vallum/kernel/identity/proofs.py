@@ -21,7 +21,16 @@ from joserfc.jws import JWSRegistry
 
 from vallum.kernel.errors import Invalid
 
-__all__ = ["DpopProof", "ProofRefused", "SignedAssertion", "check_assertion", "check_dpop", "parse_jwks", "subject_of"]
+__all__ = [
+    "DpopProof",
+    "ProofRefused",
+    "SignedAssertion",
+    "check_assertion",
+    "check_dpop",
+    "check_signature",
+    "parse_jwks",
+    "subject_of",
+]
 
 ASSERTION_SECONDS = 300  # the longest life accepted; the id is remembered that long
 DPOP_SECONDS = 60
@@ -111,6 +120,25 @@ def check_assertion(
     if issued > now + _SKEW_SECONDS or not now - _SKEW_SECONDS < expires <= now + ASSERTION_SECONDS + _SKEW_SECONDS:
         raise ProofRefused
     return SignedAssertion(_id_of("assertion", client_id, claims.get("jti")), int(expires) + _SKEW_SECONDS)
+
+
+def check_signature(token: str, jwks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The claims of a JWT that one of these keys signed; nothing of what they say is checked. Raises ProofRefused."""
+    header = _header(token)
+    if "jwk" in header:
+        raise ProofRefused
+    usable = []
+    for jwk in jwks:
+        named, own = header.get("kid"), jwk.get("kid")
+        if (named is not None and own is not None and named != own) or jwk.get("use", "sig") != "sig":
+            continue
+        try:
+            key = _import(jwk)
+        except ProofRefused:
+            continue  # a provider may publish keys of kinds that nobody here knows
+        if header["alg"] in _algorithms(key):
+            usable.append(key)
+    return _claims_by(token, usable)
 
 
 def check_dpop(proof: str, method: str, urls: Iterable[str], now: float, token: str | None = None) -> DpopProof:

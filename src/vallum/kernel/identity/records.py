@@ -16,6 +16,7 @@ __all__ = [
     "revoked_tokens",
     "services",
     "sessions",
+    "sso_subjects",
 ]
 
 persons = Table(
@@ -94,6 +95,14 @@ passkeys = Table(
     Column("last_used_at", Text),
 )
 Index("ix_passkeys_person_id", passkeys.c.person_id)
+
+sso_subjects = Table(
+    "sso_subjects",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("person_id", Text, nullable=False, unique=True),
+)
 
 recovery_codes = Table(
     "recovery_codes",

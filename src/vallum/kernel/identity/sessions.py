@@ -56,7 +56,7 @@ class Sessions:
             "person_id": person.id,
             "created_at": text,
             "expires_at_seconds": seconds + self._seconds,
-            "mfa_at_seconds": seconds,
+            "mfa_at_seconds": getattr(verified.proof, "mfa_at_seconds", seconds),
             "last_seen_seconds": seconds,
             "rotated_at_seconds": seconds,
             "device": peer.device,

@@ -25,7 +25,7 @@ __all__ = [
     "typical_request",
 ]
 
-ROLES = ("administrator", "security", "data_steward", "ml_engineer", "approver", "auditor", "member")
+ROLES = ("administrator", "security", "data_steward", "ml_engineer", "approver", "auditor", "member", "provisioner")
 
 _TYPICAL_ASSETS: Mapping[str, str] = {  # of an action, or of all in an area; else the platform itself
     "ledger": "Ledger",

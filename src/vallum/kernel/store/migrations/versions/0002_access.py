@@ -103,3 +103,11 @@ def upgrade() -> None:
         sa.Column("note", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_policy_changes")),
     )
+    op.create_table(
+        "sso_subjects",
+        sa.Column("issuer", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("person_id", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("issuer", "subject", name=op.f("pk_sso_subjects")),
+        sa.UniqueConstraint("person_id", name=op.f("uq_sso_subjects_person_id")),
+    )

@@ -1,0 +1,282 @@
+"""Single sign-on: OpenID Connect's authorization code flow with PKCE (OIDC Core 1.0, RFC 7636, RFC 9207).
+
+Answers forged and foreign ID tokens (asymmetric algorithms bound to the provider's own keys; issuer, audience, nonce
+and time all held), a code injected into somebody else's browser (state in a cookie, PKCE), mix-up of providers, and
+sign-in with one factor where two are wanted (`amr` or `acr` must say so). Groups become roles at each sign-in, so that
+what the directory takes away is gone with the next. Somebody is who the provider's `iss` and `sub` say, never a name.
+"""
+
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from os import urandom
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import msgspec
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError as UniqueViolation
+
+from vallum.kernel.clock import Clock, format_time
+from vallum.kernel.errors import Invalid, Unavailable
+from vallum.kernel.identity import records as table
+from vallum.kernel.identity.factors import ProvenElsewhere, totp_place
+from vallum.kernel.identity.model import NameTaken, SignInRefused, parse_name
+from vallum.kernel.identity.proofs import ProofRefused, check_signature
+from vallum.kernel.identity.roles import check_roles
+from vallum.kernel.identity.tokens import TokenRefused, Tokens
+from vallum.kernel.identity.totp import new_totp_secret
+from vallum.kernel.ids import new_id
+from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Purpose
+from vallum.kernel.store.epochs import bump_epoch
+
+__all__ = ["OidcConfig", "OidcProvider", "SingleSignOn", "SsoBegin", "SsoRefused", "VerifiedSso"]
+
+BEGIN_SECONDS = 600  # somebody may have to find their phone
+_STATE = "sso-state+jwt"
+_SKEW_SECONDS = 60
+_MAX_ID_TOKEN_SECONDS = 86_400
+_EPOCH = "identity"
+
+
+class SsoRefused(SignInRefused):
+    """The provider's answer does not do; what to change is said where it is the person's or operator's to change."""
+
+    code = "sso_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class OidcConfig:
+    """`roles` maps the provider's groups to roles here. One of `amr` or `acr` in the ID token is the second factor."""
+
+    issuer: str
+    client_id: str
+    roles: Mapping[str, str]
+    groups_claim: str = "groups"
+    name_claim: str = "preferred_username"
+    scope: str = "openid profile email"
+    amr: frozenset[str] = frozenset({"mfa"})
+    acr: frozenset[str] = frozenset()
+
+
+class OidcProvider(Protocol):
+    """The provider over the network. Every method raises Unavailable when it does not answer as it should."""
+
+    def metadata(self) -> Mapping[str, Any]:
+        """Its discovery document, whose issuer was compared with the configured one."""
+        ...
+
+    def keys(self, *, afresh: bool = False) -> list[Mapping[str, Any]]:
+        """Its public keys; `afresh` after one was named that is not among them."""
+        ...
+
+    def exchange(self, code: str, verifier: str, redirect_uri: str) -> str:
+        """The ID token for a code. Raises Invalid when the provider refuses it."""
+        ...
+
+
+class SsoBegin(msgspec.Struct, frozen=True):
+    """Where to send the browser, and what it keeps meanwhile, in a cookie of its own."""
+
+    url: str
+    kept: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedSso:
+    """Whom the provider vouches for. Only `check` makes one."""
+
+    issuer: str
+    subject: str
+    name: str
+    roles: tuple[str, ...]
+    mfa_at_seconds: int
+    state_id: str
+    state_expires_at_seconds: int
+
+
+class SingleSignOn:
+    """Safe to share between threads."""
+
+    def __init__(
+        self,
+        config: OidcConfig,
+        provider: OidcProvider,
+        keyring: Keyring,
+        tokens: Tokens,
+        clock: Clock,
+        redirect_uri: str,
+    ) -> None:
+        self._config = config
+        self._provider = provider
+        self._keyring = keyring
+        self._tokens = tokens
+        self._clock = clock
+        self._redirect_uri = redirect_uri
+
+    def begin(self) -> SsoBegin:
+        """Writes nothing. Raises Unavailable when the provider does not answer."""
+        endpoint = str(self._provider.metadata()["authorization_endpoint"])
+        state, nonce, verifier = (_random() for _ in range(3))
+        query = {
+            "response_type": "code",
+            "client_id": self._config.client_id,
+            "redirect_uri": self._redirect_uri,
+            "scope": self._config.scope,
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": _base64url(sha256(verifier.encode()).digest()),
+            "code_challenge_method": "S256",
+        }
+        if self._config.acr:
+            query["acr_values"] = " ".join(sorted(self._config.acr))
+        kept = self._tokens.sign(_STATE, BEGIN_SECONDS, {"state": state, "nonce": nonce, "verifier": verifier})
+        return SsoBegin(endpoint + ("&" if "?" in endpoint else "?") + urlencode(query), kept)
+
+    def check(self, kept: str, state: str, code: str, issuer: str | None) -> VerifiedSso:
+        """Asks the provider. Raises SsoRefused, Unavailable. `issuer` is the answer's own `iss`, if it has one."""
+        again = SsoRefused("this sign-in was not begun in this browser, or too long ago: begin again")
+        try:
+            begun = self._tokens.read(_STATE, kept)
+        except TokenRefused as e:
+            raise again from e
+        if not hmac.compare_digest(str(begun["state"]).encode(), state.encode("utf-8", "replace")):
+            raise again
+        if issuer is not None and issuer != self._config.issuer:
+            raise SsoRefused("the answer is another provider's")
+        try:
+            token = self._provider.exchange(code, str(begun["verifier"]), self._redirect_uri)
+        except Invalid as e:
+            raise SsoRefused("the provider refused its own code: begin again") from e
+        claims = self._claims(token, str(begun["nonce"]))
+        return VerifiedSso(
+            issuer=self._config.issuer,
+            subject=str(claims["sub"]),
+            name=self._name(claims),
+            roles=self._roles(claims),
+            mfa_at_seconds=self._mfa_at(claims),
+            state_id=str(begun["jti"]),
+            state_expires_at_seconds=int(begun["exp"]),
+        )
+
+    def admit(self, conn: Connection, verified: VerifiedSso) -> ProvenElsewhere:
+        """The person that this is, made on their first sign-in; their roles are what the provider says now.
+
+        Raises SsoRefused for somebody who is disabled, NameTaken for a new one whose name is another's.
+        """
+        s, p = table.sso_subjects.c, table.persons.c
+        query = select(p.id, p.roles, p.disabled_at).join(table.sso_subjects, s.person_id == p.id)
+        row = conn.execute(query.where(s.issuer == verified.issuer, s.subject == verified.subject)).one_or_none()
+        roles = check_roles(verified.roles)
+        if row is None:
+            person_id = self._new_person(conn, verified, roles)
+        elif row.disabled_at is not None:
+            raise SsoRefused("your access here was ended: ask an administrator")
+        else:
+            person_id = row.id
+            if row.roles != roles:
+                conn.execute(update(table.persons).where(p.id == person_id).values(roles=roles, version=p.version + 1))
+                bump_epoch(conn, _EPOCH)
+        return ProvenElsewhere(person_id, verified.mfa_at_seconds, verified.state_id, verified.state_expires_at_seconds)
+
+    def _new_person(self, conn: Connection, verified: VerifiedSso, roles: str) -> str:
+        """Without a password, and with a second factor that nobody knows: the provider is the way in."""
+        person_id = new_id("per")
+        place = totp_place("persons", person_id.encode())
+        secret = new_totp_secret().encode()
+        values = {
+            "id": person_id,
+            "tenant": DEFAULT_TENANT,
+            "name": verified.name,
+            "password_hash": "",
+            "totp_sealed": self._keyring.seal(DEFAULT_TENANT, Purpose.SECRETS, secret, place, conn=conn),
+            "totp_last_step": 0,
+            "roles": roles,
+            "version": 1,
+            "created_at": format_time(self._clock.now()),
+            "disabled_at": None,
+            "holder": person_id,
+        }
+        try:
+            with conn.begin_nested():
+                conn.execute(insert(table.persons).values(values))
+        except UniqueViolation:
+            raise NameTaken(f"somebody else here is named {verified.name}: ask an administrator") from None
+        subject = {"issuer": verified.issuer, "subject": verified.subject, "person_id": person_id}
+        conn.execute(insert(table.sso_subjects).values(subject))
+        bump_epoch(conn, _EPOCH)
+        return person_id
+
+    def _claims(self, token: str, nonce: str) -> dict[str, Any]:
+        """OIDC Core, section 3.1.3.7. Raises SsoRefused, and says no more than that."""
+        refused = SsoRefused("the provider's ID token does not hold")
+        claims = None
+        for afresh in (False, True):
+            try:
+                claims = check_signature(token, self._provider.keys(afresh=afresh))
+                break
+            except ProofRefused:
+                continue
+        if claims is None:
+            raise refused
+        now = self._clock.now().timestamp()
+        audience = claims.get("aud")
+        audiences = [audience] if isinstance(audience, str) else audience if isinstance(audience, list) else []
+        expires, issued, subject = claims.get("exp"), claims.get("iat"), claims.get("sub")
+        if claims.get("iss") != self._config.issuer or self._config.client_id not in audiences:
+            raise refused
+        if (len(audiences) > 1 or "azp" in claims) and claims.get("azp") != self._config.client_id:
+            raise refused
+        if not isinstance(subject, str) or not 1 <= len(subject) <= 255:
+            raise refused
+        if (
+            type(expires) is not int
+            or type(issued) is not int
+            or not hmac.compare_digest(str(claims.get("nonce", "")).encode("utf-8", "replace"), nonce.encode())
+        ):
+            raise refused
+        if not now - _SKEW_SECONDS < expires <= now + _MAX_ID_TOKEN_SECONDS or issued > now + _SKEW_SECONDS:
+            raise refused
+        return claims
+
+    def _mfa_at(self, claims: Mapping[str, Any]) -> int:
+        methods = claims.get("amr")
+        proven = isinstance(methods, list) and bool(self._config.amr & {m for m in methods if isinstance(m, str)})
+        if not proven and claims.get("acr") not in self._config.acr:
+            raise SsoRefused("your provider did not say that it asked for a second factor: set one up there")
+        at = claims.get("auth_time", claims["iat"])
+        return min(at, int(self._clock.now().timestamp())) if type(at) is int else int(claims["iat"])
+
+    def _roles(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
+        groups = claims.get(self._config.groups_claim)
+        held = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
+        roles = {self._config.roles[group] for group in held if isinstance(group, str) and group in self._config.roles}
+        if not roles:
+            raise SsoRefused("none of your groups gives you a role here: ask an administrator")
+        return tuple(sorted(roles))
+
+    def _name(self, claims: Mapping[str, Any]) -> str:
+        for claim in (self._config.name_claim, "email", "sub"):
+            try:
+                return parse_name(str(claims[claim]))
+            except (Invalid, KeyError):
+                continue
+        raise SsoRefused("your provider gave no name that will do here: see oidc.name_claim")
+
+
+def _random() -> str:
+    return _base64url(urandom(32))
+
+
+def _base64url(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def require(document: Mapping[str, Any], issuer: str) -> Mapping[str, Any]:
+    """A discovery document that is this issuer's and has what the flow needs. Raises Unavailable."""
+    wanted = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+    if document.get("issuer") != issuer or not all(isinstance(document.get(name), str) for name in wanted):
+        raise Unavailable("the single sign-on provider's discovery document is not that of oidc.issuer")
+    return document
