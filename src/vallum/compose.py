@@ -122,6 +122,7 @@ class Platform:
             policy_changes,
             directory,
             settings.url,
+            settings.server.proxies(),
         )
         epochs = EpochWatch(records)
         control = ControlPlane(services, gate, epochs.poll_once)

@@ -7,6 +7,7 @@ turns a protection off in silence. Secrets are not settings: a passphrase or tok
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -63,9 +64,19 @@ class ServerSettings(_Section, frozen=True):
     unsafe_plain_http: Annotated[
         bool, Meta(description="Serve without TLS. Accepted on a loopback address only; keys travel in the clear.")
     ] = False
+    trusted_proxies: Annotated[
+        str,
+        Meta(
+            description="Addresses or networks of load balancers, parted by spaces, whose X-Forwarded-For is believed."
+        ),
+    ] = ""
     drain_seconds: Annotated[
         int, Meta(ge=1, le=600, description="How long requests in flight may take to finish after SIGTERM.")
     ] = 30
+
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Raises ValueError for what is no address."""
+        return tuple(ip_network(text) for text in self.trusted_proxies.split())
 
 
 class RecordSettings(_Section, frozen=True):
@@ -370,5 +381,9 @@ def _cross_checks(settings: Settings) -> Iterator[str]:
             oidc.role_of_group()
         except ValueError as e:
             yield f"oidc.roles: {e}"
+    try:
+        server.proxies()
+    except ValueError as e:
+        yield f"server.trusted_proxies: {e}"
     if any(c.isspace() for c in settings.ledger.origin) or "+" in settings.ledger.origin:
         yield "ledger.origin: no spaces and no '+'"

@@ -3,6 +3,7 @@
 import json
 import time
 
+import openai
 import pytest
 
 from vallum.kernel.errors import Conflict, Denied, Invalid, NotFound
@@ -74,6 +75,40 @@ def test_what_is_held_for_an_hour_makes_nothing_that_stays(server, people):
         with pytest.raises(Denied, match="forbidden by policy"):
             mia.request("POST", path, body)
     mia.request("DELETE", f"/grants/own/{asked['id']}")
+
+
+def test_a_key_issued_under_a_grant_ends_with_it(server, people):
+    mia, ben, _ = people
+    asked = mia.request("POST", "/grants", {"role": "administrator", "seconds": 600, **REASON})
+    given = ben.request("POST", f"/grants/{asked['id']}/approval", {})
+    issued = mia.issue_key("handbook-assistant", label="no longer than the grant", expires_in_days=30)
+    assert issued["key"]["expires_at_seconds"] <= given["expires_at_seconds"]
+    question = {"model": "handbook", "messages": [{"role": "user", "content": "How many days of leave?"}]}
+    assert server.openai(issued["secret"]).chat.completions.create(**question)
+    mia.request("DELETE", f"/grants/own/{asked['id']}")
+    deadline = time.monotonic() + 1
+    with pytest.raises(openai.AuthenticationError):
+        while time.monotonic() < deadline:
+            server.openai(issued["secret"]).chat.completions.create(**question)
+
+
+def test_a_narrow_grant_is_for_one_asset(server, people):
+    mia, ben, _ = people
+    narrow = {"role": "administrator", "seconds": 600, "asset": "Application:handbook-assistant", **REASON}
+    asked = mia.request("POST", "/grants", narrow)
+    gains = ben.request("GET", f"/grants/{asked['id']}")["gains"]
+    assert "identity:key:issue" in gains
+    assert not {"keys:keyset:rotate", "identity:person:read"} & set(gains)
+    ben.request("POST", f"/grants/{asked['id']}/approval", {})
+    mia.issue_key("handbook-assistant", label="for this one")
+    with pytest.raises(Denied):
+        mia.request("GET", "/persons")
+    mia.request("DELETE", f"/grants/own/{asked['id']}")
+    for wrong in ("Application:no-such", "application:handbook-assistant", "Nonsense:x", "Guard:vallum"):
+        with pytest.raises(Invalid):
+            mia.request("POST", "/grants", {**narrow, "asset": wrong})
+    with pytest.raises(Invalid, match="adds nothing"):
+        mia.request("POST", "/grants", {"role": "member", "seconds": 600, **REASON})
 
 
 def test_a_grant_of_approver_approves_nothing(server, people):
@@ -178,3 +213,19 @@ def test_what_is_refused_says_what_to_change(people):
         ben.request("POST", "/grants/grt_nothing/approval", {})
     with pytest.raises((NotFound, Conflict)):
         mia.request("DELETE", "/grants/own/grt_nothing")
+
+
+def test_nobody_buries_anothers_request(server, people):
+    mia, ben, sam = people
+    waits = sam.request("POST", "/grants", {"role": "administrator", "seconds": 600, **REASON})
+    refused = 0
+    for _ in range(70):
+        try:
+            asked = mia.request("POST", "/grants", {"role": "auditor", "seconds": 60, **REASON})
+            mia.request("DELETE", f"/grants/own/{asked['id']}")
+        except Conflict:
+            refused += 1
+    assert refused
+    assert [g["id"] for g in ben.request("GET", "/grants?state=waiting")] == [waits["id"]]
+    assert ben.request("GET", "/grants")[0]["id"] == waits["id"]
+    sam.request("DELETE", f"/grants/own/{waits['id']}")

@@ -57,7 +57,7 @@ def test_a_session_reads_and_changes_and_ends(server, alice):
         alice.revoke_key("key_01NOTHING")
     with pytest.raises(NotFound):
         alice.revoke_key(issued["key"]["id"])
-    with pytest.raises(NotFound):
+    with pytest.raises(Denied, match="no such asset"):
         alice.issue_key("no-such-application", label="x")
     with pytest.raises(Invalid):
         alice.issue_key("handbook-assistant", label="x", expires_in_days=0)

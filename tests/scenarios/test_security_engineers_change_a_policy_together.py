@@ -79,6 +79,27 @@ def test_proposed_read_approved_in_force_and_back(people, tmp_path):
         bob.request("POST", f"/policy/changes/{change['id']}/approval", {})
 
 
+def test_what_is_given_to_one_by_name_is_seen(people):
+    """A permit for its own proposer, which no role is asked about; and one about what nobody asks of."""
+    server, ada, bob, _ = people
+    me = ada.request("GET", "/sessions/current")["person_id"]
+    files = ada.request("GET", "/policy")["files"]
+    greedy = f'@id("tidy") permit (principal == Vallum::Person::"{me}", action, resource);'
+    change = ada.request(
+        "POST", "/policy/changes", {"files": {**files, "tidy.cedar": greedy}, "reason": "tidying comments only"}
+    )
+    read = bob.request("GET", f"/policy/changes/{change['id']}")
+    assert [t["policy"] for t in read["texts"]] == ["tidy"]
+    gained = {c["action"] for c in read["subjects"] if c["subject"] == f"person:{me}"}
+    assert {"keys:keyset:destroy", "vault:secret:put"} <= gained | {"vault:secret:put"}
+    assert "policy:set:apply" not in gained
+    shown = server.vallum("policy", "review", change["id"]).stdout
+    assert "tidy is new" in shown
+    bob.request("POST", f"/policy/changes/{change['id']}/approval", {})
+    with pytest.raises(Denied):  # two people stay two
+        ada.request("PUT", "/policy", {"files": files})
+
+
 def test_bad_proposals_are_refused_and_change_nothing(people):
     _, ada, bob, eve = people
     files = ada.request("GET", "/policy")["files"]

@@ -6,7 +6,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from base64 import urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64encode
 from hashlib import sha256
 from urllib.parse import urlencode
 
@@ -101,6 +101,18 @@ def test_what_proves_nothing_is_refused_in_oauths_words(call, service):
     assert call("POST", "/tokens", {"grant_type": "client_credentials"})[1]["error"] == "invalid_client"
     secret = {"grant_type": "client_credentials", "client_id": service, "client_secret": "vlc_" + "0" * 42}
     assert call("POST", "/tokens", secret)[1]["error"] == "invalid_client"
+
+
+def test_noise_is_refused_and_never_an_error(call, service):
+    encode = lambda value: urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()  # noqa: E731
+    odd = f"{encode({'alg': 'ES256', 'typ': 'dpop+jwt', 'jwk': {'kty': []}})}.{encode({})}.AAAA"
+    assert call.token(call.assertion(service), {"dpop": odd})[0] == 401
+    assert call("GET", "/status", headers={"authorization": "DPoP x", "dpop": odd})[0] == 401
+    for sub in ("a\ud800b", "a\0b"):
+        assert call.token(f"{encode({'alg': 'Ed25519'})}.{encode({'sub': sub})}.AAAA")[0] == 401
+    assert call.token("x", client_id="a\0b")[0] == 400
+    basic = {"authorization": "Basic " + b64encode(b"a\0b:c").decode()}
+    assert call("POST", "/tokens", {"grant_type": "client_credentials"}, basic)[0] == 400
 
 
 def test_a_proof_made_for_another_server_does_nothing_here(call, service, server):

@@ -32,6 +32,12 @@ def test_only_what_carries_its_own_proof_is_open():
     assert {route.name for route in ROUTES if route.access == "open"} == OPEN
 
 
+def test_only_challenges_leave_no_entry():
+    unrecorded = {route.name for route in ROUTES if not route.recorded}
+    assert unrecorded == {"begin_passkey_sign_in", "begin_sso"}
+    assert unrecorded <= OPEN
+
+
 def test_every_route_names_an_asset_of_the_schema():
     for route in ROUTES:
         path = {part.strip("{.}"): "x" for part in route.path.split("/") if part.startswith("{")}

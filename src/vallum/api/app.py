@@ -6,6 +6,7 @@ import binascii
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -13,7 +14,7 @@ import msgspec
 
 from vallum.api.control import Call, ControlPlane
 from vallum.api.openapi import render_openapi
-from vallum.api.problems import MEDIA_TYPE, Problem, oauth_problem, problem_of
+from vallum.api.problems import MEDIA_TYPE, TOKEN_PATH, Problem, oauth_problem, problem_of
 from vallum.api.routing import PREFIX, Download, MethodNotAllowed, Route, match_route
 from vallum.api.table import ROUTES
 from vallum.kernel.errors import Invalid
@@ -23,13 +24,13 @@ __all__ = ["ApiApp", "peer_of"]
 
 _log = logging.getLogger("vallum.api")
 
+Network = IPv4Network | IPv6Network
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-MAX_BODY_BYTES = 8 << 20  # a folder of declarations is some kilobytes
 _READ_TIMEOUT_SECONDS = 30
+_MAX_DISCARDED_BYTES = 16 << 20
 _MAX_DEVICE_CHARS = 200
-TOKEN_PATH = PREFIX + "/tokens"
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -58,7 +59,7 @@ class ApiApp:
         try:
             route, path = _find(scope)
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-            raw = await _read_body(receive, headers)
+            raw = await _read_body(receive, headers, route.max_body_bytes)
             status, kind, body, extra = await asyncio.to_thread(self._answer, route, path, scope, headers, raw)
         except _ClientGone:
             return
@@ -91,7 +92,7 @@ class ApiApp:
             subject=subject,
             session=session,
             credential=credential,
-            peer=peer_of(scope, headers),
+            peer=peer_of(scope, headers, self._control.services.trusted_proxies),
             dpop=dpop,
             urls=urls,
         )
@@ -103,12 +104,28 @@ class ApiApp:
         return route.status, "application/json", body, extra
 
 
-def peer_of(scope: Any, headers: Mapping[str, str]) -> Peer:
-    """The connection's own address: headers that a client may write are believed of nobody."""
+def peer_of(scope: Any, headers: Mapping[str, str], trusted: Sequence[Network] = ()) -> Peer:
+    """The connection's own address; behind a proxy that is `trusted`, the last one before it in X-Forwarded-For.
+
+    Headers that a client may write are believed of nobody else.
+    """
     client = scope.get("client")
+    address = str(client[0]) if client else ""
+    for before in reversed(headers.get("x-forwarded-for", "").split(",")):
+        if not _is_in(address, trusted):
+            break
+        address = before.strip() or address
     said = headers.get("user-agent", "")[:_MAX_DEVICE_CHARS]
     device = "".join(char for char in said if char.isascii() and char.isprintable())
-    return Peer(network_of(str(client[0])) if client else "", device)
+    return Peer(network_of(address), device)
+
+
+def _is_in(address: str, networks: Sequence[Network]) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
 
 
 def _find(scope: Any) -> tuple[Route, dict[str, str]]:
@@ -186,25 +203,31 @@ def _form(raw: bytes, headers: Mapping[str, str]) -> dict[str, str]:
         except (binascii.Error, UnicodeDecodeError):
             raise Invalid("Authorization: Basic cannot be read") from None
         form |= {"client_id": unquote_plus(name), "client_secret": unquote_plus(secret)}
+    if any(_CONTROL.search(value) for value in form.values()):
+        raise Invalid("the form holds control characters")
     return form
 
 
-async def _read_body(receive: Receive, headers: Mapping[str, str]) -> bytes:
-    pieces = bytearray()
+async def _read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
+    """What is too large is read on and thrown away for a while, so that its sender hears why it was refused."""
+    pieces, size = bytearray(), 0
     try:
         async with asyncio.timeout(_READ_TIMEOUT_SECONDS):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise _ClientGone
-                pieces += message.get("body", b"")
-                if len(pieces) > MAX_BODY_BYTES:
-                    detail = f"the body is larger than {MAX_BODY_BYTES} bytes"
-                    raise _BadRequest(Problem(413, "Too large", "body_too_large", detail))
-                if not message.get("more_body", False):
-                    return bytes(pieces)
+                piece = message.get("body", b"")
+                size += len(piece)
+                if size <= limit:
+                    pieces += piece
+                if not message.get("more_body", False) or size > _MAX_DISCARDED_BYTES:
+                    break
     except TimeoutError:
         raise _BadRequest(Problem(408, "Timeout", "body_timeout", "the body did not arrive in time")) from None
+    if size > limit:
+        raise _BadRequest(Problem(413, "Too large", "body_too_large", f"the body is larger than {limit} bytes"))
+    return bytes(pieces)
 
 
 def _problem(error: Exception, path: str) -> tuple[int, str, bytes, list[tuple[bytes, bytes]]]:

@@ -6,6 +6,7 @@ Every face comes through `ControlPlane.perform`: HTTP, the console, and the comm
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network, IPv6Network
 from threading import Lock
 from typing import Any
 
@@ -19,7 +20,7 @@ from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Vault
 from vallum.kernel.ledger.entry import EntryDraft
 from vallum.kernel.ledger.ledger import Ledger
 from vallum.kernel.ledger.writer import LedgerWriter
-from vallum.kernel.policy import AssetDirectory, PolicyChanges, PolicyEngine, PolicyStore
+from vallum.kernel.policy import Directory, PolicyChanges, PolicyEngine, PolicyStore
 from vallum.kernel.store.records import Records
 from vallum.kernel.values import AssetRef, Subject
 
@@ -44,8 +45,9 @@ class Services:
     policy: PolicyEngine
     policy_store: PolicyStore
     policy_changes: PolicyChanges
-    directory: AssetDirectory
+    directory: Directory
     public_url: str
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ class ControlPlane:
         if route.access == "change":
             if route.prepare is not None and self._gate.decide(subject, route.action, asset).effect == "allow":
                 call = replace(call, prepared=route.prepare(self.services, call))
-            sealed = call.prepared if isinstance(call.prepared, Sealed) else Sealed({}, 0)
+            sealed = call.prepared if isinstance(call.prepared, Sealed) else Sealed()
+            context |= sealed.context
             kept = sealed.retention_seconds if sealed.contents else None
             with self._gate.change(subject, route.action, asset, context, sealed.contents, kept) as change:
                 value = route.perform(self.services, call, change)
@@ -158,6 +161,8 @@ class ControlPlane:
         try:
             if route.prepare is not None:
                 call = replace(call, prepared=route.prepare(services, call))
+            if not route.recorded:
+                return Performed(route.perform(services, call), None)
             with services.records.write() as conn:
                 value, subject = route.perform(services, call, conn)
                 draft = _open_draft(route, asset, subject, "allow", "ok")

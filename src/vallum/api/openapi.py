@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from vallum import __version__
-from vallum.api.problems import MEDIA_TYPE, Problem
+from vallum.api.problems import MEDIA_TYPE, TOKEN_PATH, Problem
 from vallum.api.routing import Download, Route
 
 __all__ = ["render_openapi"]
@@ -64,7 +64,9 @@ def _operation(route: Route, by_type: dict[str, Any], components: dict[str, Any]
 
 
 def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
-    problem = {"description": "A problem (RFC 9457)", "content": {MEDIA_TYPE: {"schema": by_type[_key(Problem)]}}}
+    kinds = (MEDIA_TYPE, "application/json") if route.template == TOKEN_PATH else (MEDIA_TYPE,)
+    schema = {"schema": by_type[_key(Problem)]}
+    problem = {"description": "A problem (RFC 9457)", "content": dict.fromkeys(kinds, schema)}
     if route.answer is None:
         answer: dict[str, Any] = {"description": "Done"}
     elif route.answer is Download:

@@ -1,7 +1,7 @@
 """What a route is, and finding the one that a request names."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -24,10 +24,15 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """Contents to keep with a change's entry, and for how long."""
+    """What `prepare` found for a change's entry: contents to keep with it and for how long, and more of its context.
 
-    contents: Mapping[str, bytes]
-    retention_seconds: int
+    `value` is what it found for `perform`.
+    """
+
+    contents: Mapping[str, bytes] = field(default_factory=dict)
+    retention_seconds: int = 0
+    context: Mapping[str, str | int] = field(default_factory=dict)
+    value: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +42,8 @@ class Route:
     `access` is `read` or `change`, both asked of the gate, or `open`: the request itself carries what proves its
     sender (a password, an enrolment link, a client secret), and what came of it is recorded. `prepare` does what
     takes time or must not hold the database, once the gate allows it and before `perform`'s transaction; where it
-    returns `Sealed`, that is kept with the change's entry.
+    returns `Sealed`, that is kept with the change's entry. An open route that is not `recorded` hands out a challenge:
+    it writes nothing, so that strangers cannot fill the ledger, and its answer is recorded where it is used.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -54,6 +60,8 @@ class Route:
     answer: Any = None
     status: int = 200
     context: Callable[[Mapping[str, str], Any], Mapping[str, str | int]] = lambda path, body: {}
+    recorded: bool = True
+    max_body_bytes: int = 65_536  # of what is decoded before anybody is asked who they are
 
     @property
     def template(self) -> str:

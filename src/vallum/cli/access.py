@@ -170,6 +170,17 @@ def disable_person(
     report(as_json, {"id": person_id}, f"disabled {person_id}")
 
 
+@command(people, "unlock", performs=("unlock_person",), example="vallum people unlock per_01J… --data vallum-data")
+def unlock_person(
+    person_id: Annotated[str, typer.Argument(help="The person's id.")],
+    data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Let somebody's codes be judged again at once, after too many wrong ones beside their right password."""
+    with opened(data, url, config) as transport:
+        transport.perform("unlock_person", path={"id": person_id})
+    report(as_json, {"id": person_id}, f"unlocked {person_id}")
+
+
 # Services.
 
 

@@ -1,5 +1,6 @@
 """`vallum account`: your own devices, passkeys, recovery codes, password, and what you did."""
 
+import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from vallum.cli.options import AsJson, Url
 from vallum.cli.output import print_json, print_table, read_secret_line, report, say
 from vallum.cli.registry import command, group
 from vallum.cli.transport import opened
+from vallum.kernel.errors import Invalid
 
 __all__ = ["app"]
 
@@ -91,6 +93,8 @@ def recovery_codes(url: Url = None, as_json: AsJson = False) -> None:
 def change_password(url: Url = None, as_json: AsJson = False) -> None:
     """Change your password; your other devices sign out. It is asked for, or the first line of a pipe."""
     password = read_secret_line("New password: ")
+    if sys.stdin.isatty() and read_secret_line("Again: ") != password:
+        raise Invalid("the two are not the same: nothing was changed")
     with opened(None, url) as transport:
         ended = transport.perform("change_password", body={"password": password})
     report(as_json, ended, f"changed; {ended['sessions']} other sessions ended")

@@ -1,6 +1,7 @@
 """`vallum policy`: show, test, diff and apply policies, and ask why a decision falls as it does."""
 
 from pathlib import Path
+from textwrap import indent
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,8 @@ from vallum.kernel.errors import Invalid
 __all__ = ["app"]
 
 app = group("Policies: who may do what, in Cedar.")
+
+_BASE = ".base"  # beside the files: the set that they were written out from
 
 Folder = Annotated[Path, typer.Argument(help="A folder of .cedar files: the whole set.")]
 ChangeId = Annotated[str, typer.Argument(help="The proposal's id, pch_….")]
@@ -29,7 +32,11 @@ def show(
     with opened(data, url, config) as transport:
         found = transport.perform("read_policy")
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise Invalid(f"{output} cannot be made a folder: {e.strerror}") from e
+        (output / _BASE).write_text(found["digest"] + "\n")
         for name, text in found["files"].items():
             (output / Path(name).name).write_text(text)
         say(f"{output}: {len(found['files'])} files of set {found['digest'][:16]}")
@@ -130,7 +137,11 @@ def propose(
     data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Propose policies, or an earlier set again. Somebody else approves them."""
-    body = {"reason": reason, "files": None if folder is None else _files(folder), "digest": earlier}
+    base = folder / _BASE if folder is not None else None
+    body = {
+        "reason": reason, "files": None if folder is None else _files(folder), "digest": earlier,
+        "base": base.read_text().strip() if base is not None and base.exists() else None,
+    }  # fmt: skip
     with opened(data, url, config) as transport:
         change = transport.perform("propose_policy", body=body)
     report(as_json, change, f"proposed: {change['id']} waits for somebody else's approval")
@@ -161,14 +172,19 @@ def review(
         print_json(found)
         return
     print_record({name: value for name, value in found["change"].items() if value not in (None, "")})
+    for text in found["texts"]:
+        verb = "goes" if not text["after"] else "is worded otherwise" if text["before"] else "is new"
+        print(f"\n{text['policy']} {verb}")
+        print(indent(text["before"], "- ") + "\n" * bool(text["before"]) + indent(text["after"], "+ "))
     print()
-    if not found["changes"]:
-        say("no role could do more or less")
-        return
-    print_table(
-        ("ROLE", "ACTION", "ON", "BEFORE", "AFTER"),
-        [(c["role"], c["action"], c["asset_kind"], c["before"], c["after"]) for c in found["changes"]],
-    )
+    rows = [(c["role"], c["action"], c["asset_kind"], c["before"], c["after"]) for c in found["changes"]]
+    rows += [(c["subject"], c["action"], c["asset"], c["before"], c["after"]) for c in found["subjects"]]
+    if rows:
+        print_table(("WHO", "ACTION", "ON", "BEFORE", "AFTER"), rows)
+    else:
+        say("no role, and nobody there is, could do more or less of what was asked; the texts above are what decides")
+    if not found["complete"]:
+        say("there are too many subjects to ask for each: read the texts")
 
 
 @command(app, "approve", performs=("approve_policy_change",), example="vallum policy approve pch_01J…")

@@ -64,7 +64,7 @@ class _AccessRoom:
         route = "approve_grant" if form.get("decision") == "approve" else "deny_grant"
         path = {"id": request.path_params["id"]}
         try:
-            visitor = await self._console.step_up(visitor, form)
+            visitor = await self._console.step_up(request, visitor, form)
             done = await self._console.perform(route, visitor, path=path, body={"note": form.get("note", "")})
         except VallumError as e:
             problem = problem_of(e)

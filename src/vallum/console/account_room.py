@@ -53,7 +53,7 @@ class _AccountRoom:
         async def handler(request: Request, visitor: Visitor) -> Response:
             form = await read_form(request, visitor)
             try:
-                visitor = await self._console.step_up(visitor, form)
+                visitor = await self._console.step_up(request, visitor, form)
                 shown = await change(request, visitor, form)
             except VallumError as e:
                 problem = problem_of(e)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import segno
@@ -123,7 +123,7 @@ class ConsoleApp:
                     return RedirectResponse("/console/sign-in", 303)
                 return self._failed(visitor, e)
             except (VallumError, Forbidden) as e:
-                return self._failed(visitor, e)
+                return self._failed(getattr(request.state, "visitor", visitor), e)
 
         return endpoint
 
@@ -332,14 +332,18 @@ class ConsoleApp:
         performed = await asyncio.to_thread(self._control.perform, route, call)
         return performed.value
 
-    async def step_up(self, visitor: Visitor, form: Mapping[str, str]) -> Visitor:
+    async def step_up(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Visitor:
         """The visitor with a fresh second factor, if the form brought one: a code, or a passkey's answer."""
         proof = _proof_in(form)
         if proof is None:
             return visitor
         issued = await self.perform("step_up", visitor, body=proof)
         subject, session = await asyncio.to_thread(self._control.authenticate, issued.secret)
-        return replace(visitor, subject=subject, session=session, credential=issued.secret, rotated=True)
+        # Kept with the request too: whatever page comes of it, an error's among them, carries the new secret.
+        request.state.visitor = replace(
+            visitor, subject=subject, session=session, credential=issued.secret, rotated=True
+        )
+        return cast(Visitor, request.state.visitor)
 
     def render(self, template: str, visitor: Visitor, *, status: int = 200, **values: Any) -> Response:
         shown: dict[str, Any] = {"notice": "", "failed": False, "here": visitor.path, **values}
@@ -355,7 +359,7 @@ class ConsoleApp:
         problem = problem_of(error) if isinstance(error, VallumError) else None
         status = problem.status if problem is not None else 403
         step_up = problem is not None and "step_up" in problem.obligations
-        notice = str(error) + (" Sign out and in again to give a fresh code." if step_up else "")
+        notice = str(error) + (" Prove it under your name, at the top right." if step_up else "")
         entry = problem.entry if problem is not None else None
         return self.render("failed.html", visitor, status=status, notice=notice, failed=True, entry_id=entry)
 

@@ -24,6 +24,7 @@ class Action(StrEnum):
     PERSON_READ = "identity:person:read"
     PERSON_INVITE = "identity:person:invite"
     PERSON_DISABLE = "identity:person:disable"
+    PERSON_UNLOCK = "identity:person:unlock"
     SERVICE_READ = "identity:service:read"
     SERVICE_CREATE = "identity:service:create"
     SERVICE_DISABLE = "identity:service:disable"

@@ -62,6 +62,7 @@ class Change:
 
     conn: Connection
     receipt: Receipt
+    grants: tuple[str, ...] = ()  # without which it would have been denied
 
 
 class Gate:
@@ -120,7 +121,7 @@ class Gate:
             draft = replace(draft, contents=contents or {}, retention_seconds=retention_seconds)
             with self._records.write() as conn:
                 (receipt,) = self._ledger.append(conn, [draft])
-                yield Change(conn, receipt)
+                yield Change(conn, receipt, decision.grants)
                 if decision.grants:  # last, so that nothing is done under a grant that ended meanwhile
                     self._grants.confirm(conn, decision.grants)
         except Exception as e:

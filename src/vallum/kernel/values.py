@@ -46,6 +46,7 @@ class Subject:
     credential: str | None = None
     mfa_at_seconds: int | None = None  # Unix time of the last proven second factor
     holder: str = ""  # the human being behind a person: the same in every account of theirs
+    inviter: str = ""  # the human being who let that person in
     grants: tuple[GrantedRole, ...] = ()  # in force when the subject was proven
 
     def render(self) -> str:

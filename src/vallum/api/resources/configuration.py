@@ -104,11 +104,13 @@ ROUTES = (
     ),
     Route(
         method="POST", path="/configuration/plans", name="plan", summary="What applying these files would change",
-        access="read", action=Action.CONFIGURATION_PLAN, asset=system, perform=plan, body=Files, answer=Plan,
+        access="read", action=Action.CONFIGURATION_PLAN, asset=system, perform=plan,
+        body=Files, max_body_bytes=8 << 20, answer=Plan,
     ),
     Route(
         method="POST", path="/configuration", name="apply", summary="Make what these files declare so",
-        access="change", action=Action.CONFIGURATION_APPLY, asset=system, perform=apply, body=Files, answer=Plan,
+        access="change", action=Action.CONFIGURATION_APPLY, asset=system, perform=apply,
+        body=Files, max_body_bytes=8 << 20, answer=Plan,
         context=lambda path, body: {"files": len(body.files), "prune": int(body.prune)},
     ),
 )  # fmt: skip

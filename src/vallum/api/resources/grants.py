@@ -1,6 +1,6 @@
 """Just-in-time access: asking, deciding, ending, and breaking the glass."""
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import msgspec
 from msgspec import Meta
@@ -12,9 +12,12 @@ from vallum.kernel.actions import Action
 from vallum.kernel.errors import Invalid
 from vallum.kernel.gate import Change
 from vallum.kernel.identity import Grant
+from vallum.kernel.identity.grants import GrantState
+from vallum.kernel.identity.roles import check_roles
+from vallum.kernel.ids import new_id
 from vallum.kernel.ledger.entry import EntryDraft
 from vallum.kernel.policy import permitted
-from vallum.kernel.values import Subject, SubjectKind
+from vallum.kernel.values import AssetRef, Subject, SubjectKind
 
 __all__ = ["ROUTES"]
 
@@ -28,7 +31,7 @@ class AccessRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`asset` is `Kind:id` or `Kind:*`; without it, whatever the role covers."""
 
     role: Short
-    seconds: Annotated[int, Meta(ge=1, le=86_400)]
+    seconds: Annotated[int, Meta(ge=1, le=1 << 31)]
     reason: Text
     asset: Short = ""
     break_glass: bool = False
@@ -52,8 +55,19 @@ class GrantDetail(msgspec.Struct, frozen=True):
 
 
 def keep_reason(services: Services, call: Call) -> Sealed:
-    """Sealed beside the entry: the auditor reads why, and nobody can say afterwards that it was another reason."""
-    return Sealed({"reason": call.body.reason.encode()}, _REASON_KEPT_SECONDS)
+    """Sealed beside the entry: the auditor reads why, and nobody can say afterwards that it was another reason.
+
+    Raises Invalid for a request that would give nothing, so that nobody waits for it.
+    """
+    wanted, person = call.body, _person(call)
+    check_roles([wanted.role])
+    if wanted.asset:
+        _check_asset(services, wanted.asset)
+    if not _gains(services, person.roles, wanted.role, wanted.asset):
+        where = f" on {wanted.asset}" if wanted.asset else ""
+        raise Invalid(f"the role {wanted.role} adds nothing{where} to what you may do anyway")
+    grant_id = new_id("grt")
+    return Sealed({"reason": wanted.reason.encode()}, _REASON_KEPT_SECONDS, {"grant": grant_id}, grant_id)
 
 
 def request_access(services: Services, call: Call, change: Change) -> Grant:
@@ -67,6 +81,7 @@ def request_access(services: Services, call: Call, change: Change) -> Grant:
         asset=wanted.asset,
         break_glass=wanted.break_glass,
         start_after_seconds=wanted.start_after_seconds,
+        grant_id=call.prepared.value,
     )
 
 
@@ -75,16 +90,45 @@ def list_own_grants(services: Services, call: Call) -> list[Grant]:
 
 
 def list_grants(services: Services, call: Call) -> list[Grant]:
-    found = services.identity.grants.list()
+    if call.query.state is not None and call.query.state not in get_args(GrantState):
+        raise Invalid(f"state: there are {', '.join(get_args(GrantState))}")
+    found = services.identity.grants.list(waiting=call.query.state == "waiting")
     return found if call.query.state is None else [grant for grant in found if grant.state == call.query.state]
 
 
 def read_grant(services: Services, call: Call) -> GrantDetail:
     grant = services.identity.grants.grant(call.path["id"])
     standing = services.identity.people.person(grant.requester_id).roles
-    before = permitted(services.policy.policy_set, frozenset(standing))
-    after = permitted(services.policy.policy_set, frozenset({*standing, grant.role}), by_grant=True)
-    return GrantDetail(grant, standing, tuple(action for action in after if action not in before))
+    return GrantDetail(grant, standing, _gains(services, frozenset(standing), grant.role, grant.asset))
+
+
+def _gains(services: Services, standing: frozenset[str], role: str, asset: str) -> tuple[str, ...]:
+    """What `role` adds, on the kind of asset that it would be held for; on any, where that is empty."""
+    policy_set, kind = services.policy.policy_set, asset.partition(":")[0] or None
+    before = permitted(policy_set, standing, kind=kind)
+    after = permitted(policy_set, standing | {role}, by_grant=True, kind=kind)
+    return tuple(action for action in after if action not in before)
+
+
+def _check_asset(services: Services, asset: str) -> None:
+    """Raises Invalid for what does not exist: nobody should approve a slip of the pen."""
+    kind, _, name = asset.partition(":")
+    known = services.directory.kinds()
+    if kind not in known:
+        raise Invalid(f"asset: KIND:ID, where KIND is one of {', '.join(sorted(known))}")
+    if name != "*" and services.directory.facts(AssetRef(kind, name)) is None:
+        raise Invalid(f"asset: there is no {asset}")
+
+
+def name_grant(services: Services, call: Call) -> Sealed:
+    """What is decided on, in the entry itself: rows may be edited by whoever holds the database."""
+    grant = services.identity.grants.grant(call.path["id"])
+    return Sealed(
+        context={
+            "requester": f"person:{grant.requester_id}", "role": grant.role, "asset": grant.asset,
+            "seconds": grant.seconds, "break_glass": int(grant.break_glass),
+        }
+    )  # fmt: skip
 
 
 def approve_grant(services: Services, call: Call, change: Change) -> Grant:
@@ -164,20 +208,23 @@ ROUTES = (
     ),
     Route(
         method="GET", path="/grants/{id}", name="read_grant", summary="A request, and what it would add",
-        access="read", action=Action.GRANT_READ, asset=system, perform=read_grant, answer=GrantDetail,
+        access="read", action=Action.GRANT_READ, asset=named("Grant", "id"), perform=read_grant, answer=GrantDetail,
     ),
     Route(
         method="POST", path="/grants/{id}/approval", name="approve_grant", summary="Give somebody what they asked for",
-        access="change", action=Action.GRANT_APPROVE, asset=named("Grant", "id"), perform=approve_grant,
+        access="change", action=Action.GRANT_APPROVE, asset=named("Grant", "id"), prepare=name_grant,
+        perform=approve_grant,
         body=AccessDecision, answer=Grant,
     ),
     Route(
         method="POST", path="/grants/{id}/denial", name="deny_grant", summary="Refuse what somebody asked for",
-        access="change", action=Action.GRANT_DENY, asset=named("Grant", "id"), perform=deny_grant,
+        access="change", action=Action.GRANT_DENY, asset=named("Grant", "id"), prepare=name_grant,
+        perform=deny_grant,
         body=AccessDecision, answer=Grant,
     ),
     Route(
         method="DELETE", path="/grants/{id}", name="revoke_grant", summary="End somebody's grant now",
-        access="change", action=Action.GRANT_REVOKE, asset=named("Grant", "id"), perform=revoke_grant, answer=Grant,
+        access="change", action=Action.GRANT_REVOKE, asset=named("Grant", "id"), prepare=name_grant,
+        perform=revoke_grant, answer=Grant,
     ),
 )  # fmt: skip

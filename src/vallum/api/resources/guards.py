@@ -182,7 +182,8 @@ ROUTES = (
         summary="Say whether a guard judged a request rightly; the text is kept as a sealed case",
         access="change", action=Action.FINDING_REVIEW,
         asset=lambda path, body: AssetRef("Guard", body.guard if body is not None else ""),
-        prepare=prepare_review, perform=review_finding, body=Review, answer=Reviewed, status=201, context=_context,
+        prepare=prepare_review, perform=review_finding,
+        body=Review, max_body_bytes=1 << 20, answer=Reviewed, status=201, context=_context,
     ),
     Route(
         method="POST", path="/guards/{guard}/cases", name="export_cases",

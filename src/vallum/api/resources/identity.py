@@ -16,7 +16,6 @@ from vallum.kernel.gate import Change
 from vallum.kernel.identity import (
     AccessToken,
     ApiKey,
-    CodeRefused,
     DpopProof,
     Enrolment,
     IssuedKey,
@@ -29,6 +28,8 @@ from vallum.kernel.identity import (
     SignInRefused,
     VerifiedSignIn,
 )
+from vallum.kernel.identity.proofs import subject_of
+from vallum.kernel.values import AssetRef
 
 __all__ = ["ROUTES"]
 
@@ -94,6 +95,7 @@ class ProvenClient:
     service: Service
     proofs: tuple[SignedAssertion | DpopProof, ...]
     bound_to: str | None
+    client_id: str
 
 
 class NewService(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,21 +123,21 @@ def read_enrolment(services: Services, call: Call, conn: Connection) -> tuple[En
     return services.identity.people.read_enrolment(call.body.token), "nobody"
 
 
+def hash_password(services: Services, call: Call) -> str:
+    given = call.body
+    return services.identity.people.hash_for_enrolment(given.token, given.name, given.password)
+
+
 def finish_enrolment(services: Services, call: Call, conn: Connection) -> tuple[Person, str]:
     given = call.body
     people = services.identity.people
-    person = people.finish_enrolment(conn, given.token, given.name, given.password, given.code)
+    person = people.finish_enrolment(conn, given.token, given.name, given.password, given.code, call.prepared)
     return person, f"person:{person.id}"
 
 
 def check_sign_in(services: Services, call: Call) -> VerifiedSignIn:
-    given, sign_in = call.body, services.identity.sign_in
-    try:
-        return sign_in.check(given.name, given.password, given.code, call.peer)
-    except CodeRefused as refused:
-        with services.records.write() as conn:
-            sign_in.record_refusal(conn, refused)
-        raise
+    given = call.body
+    return services.identity.sign_in.check(given.name, given.password, given.code, call.peer)
 
 
 def open_session(services: Services, call: Call, conn: Connection) -> tuple[IssuedSession, str]:
@@ -148,10 +150,12 @@ def check_client(services: Services, call: Call) -> ProvenClient:
     if given.grant_type != "client_credentials":
         raise UnsupportedGrant("grant_type: only client_credentials is offered")
     proofs: list[SignedAssertion | DpopProof] = []
+    client_id = given.client_id or subject_of(given.client_assertion)
+    known.count_attempt(client_id, call.peer)
     if given.client_assertion:
         if given.client_assertion_type != JWT_BEARER or given.client_secret:
             raise Invalid(f"client_assertion: its type is {JWT_BEARER}, and no client_secret goes with it")
-        service, signed = known.check_assertion(given.client_assertion, call.urls)
+        service, signed = known.check_assertion(given.client_assertion, (*call.urls, known.issuer))
         if given.client_id not in ("", service.id):
             raise SignInRefused("client_id is not whom the assertion is of")
         proofs.append(signed)
@@ -162,13 +166,14 @@ def check_client(services: Services, call: Call) -> ProvenClient:
         proof = known.check_dpop(call.dpop, "POST", call.urls)
         proofs.append(proof)
         bound_to = proof.thumbprint
-    return ProvenClient(service, tuple(proofs), bound_to)
+    return ProvenClient(service, tuple(proofs), bound_to, client_id)
 
 
 def grant_token(services: Services, call: Call, conn: Connection) -> tuple[AccessToken, str]:
     client: ProvenClient = call.prepared
     for proof in client.proofs:
         services.identity.services.use_up(conn, proof)
+    services.identity.services.attempt_succeeded(conn, client.client_id, call.peer)
     return services.identity.services.grant(client.service, client.bound_to), f"service:{client.service.id}"
 
 
@@ -197,12 +202,16 @@ def list_persons(services: Services, call: Call) -> list[Person]:
 
 def invite(services: Services, call: Call, change: Change) -> Invitation:
     wanted = call.body
-    token = services.identity.people.invite(change.conn, wanted.roles, same_as=wanted.same_as)
+    token = services.identity.people.invite(change.conn, wanted.roles, same_as=wanted.same_as, by=call.subject)
     return Invitation(token, f"{services.public_url}/console/enrol#{token}")
 
 
 def disable_person(services: Services, call: Call, change: Change) -> None:
     services.identity.people.disable_person(change.conn, call.path["id"])
+
+
+def unlock_person(services: Services, call: Call, change: Change) -> None:
+    services.identity.sign_in.unlock(change.conn, call.path["id"])
 
 
 # Services.
@@ -234,8 +243,13 @@ def issue_key(services: Services, call: Call, change: Change) -> IssuedKey:
         raise NotFound(f"there is no application {wanted.application_id}: declare it first (vallum apply)")
     now = int(services.clock.now().timestamp())
     expires = None if wanted.expires_in_days is None else now + wanted.expires_in_days * _DAY_SECONDS
+    grant_id = None
+    if change.grants:  # what a grant makes goes with it
+        grant = services.identity.grants.grant(change.grants[0])
+        grant_id, until = grant.id, grant.expires_at_seconds or now
+        expires = until if expires is None else min(expires, until)
     return services.identity.api_keys.issue(
-        change.conn, wanted.application_id, label=wanted.label, expires_at_seconds=expires
+        change.conn, wanted.application_id, label=wanted.label, expires_at_seconds=expires, grant_id=grant_id
     )
 
 
@@ -251,7 +265,8 @@ ROUTES = (
     ),
     Route(
         method="POST", path="/persons", name="finish_enrolment", summary="Become the person an enrolment link is for",
-        access="open", action="identity:enrolment:finish", asset=system, perform=finish_enrolment,
+        access="open", action="identity:enrolment:finish", asset=system, prepare=hash_password,
+        perform=finish_enrolment,
         body=EnrolmentFinish, answer=Person, status=201,
     ),
     Route(
@@ -287,6 +302,11 @@ ROUTES = (
         access="change", action=Action.PERSON_DISABLE, asset=named("Person", "id"), perform=disable_person, status=204,
     ),
     Route(
+        method="POST", path="/persons/{id}/unlock", name="unlock_person",
+        summary="Let somebody's codes be judged again at once, after too many wrong ones",
+        access="change", action=Action.PERSON_UNLOCK, asset=named("Person", "id"), perform=unlock_person, status=204,
+    ),
+    Route(
         method="GET", path="/services", name="list_services", summary="Services and their roles",
         access="read", action=Action.SERVICE_READ, asset=system, perform=list_services, answer=list[Service],
     ),
@@ -307,7 +327,9 @@ ROUTES = (
     ),
     Route(
         method="POST", path="/keys", name="issue_key", summary="A key for an application; its secret is shown once",
-        access="change", action=Action.KEY_ISSUE, asset=system, perform=issue_key,
+        access="change", action=Action.KEY_ISSUE,
+        asset=lambda path, body: AssetRef("Application", body.application_id if body is not None else ""),
+        perform=issue_key,
         body=NewKey, answer=IssuedKey, status=201,
         context=lambda path, body: {"application": body.application_id[:128]},
     ),

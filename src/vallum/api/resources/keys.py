@@ -103,7 +103,8 @@ ROUTES = (
     ),
     Route(
         method="PUT", path="/secrets/{name...}", name="put_secret", summary="Keep a secret under a name",
-        access="change", action=Action.SECRET_PUT, asset=system, perform=put_secret, body=SecretValue, status=204,
+        access="change", action=Action.SECRET_PUT, asset=system, perform=put_secret,
+        body=SecretValue, max_body_bytes=1 << 20, status=204,
         context=lambda path, body: {"name": path["name"][:128]},
     ),
     Route(

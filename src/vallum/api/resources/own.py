@@ -13,7 +13,6 @@ from vallum.kernel.actions import Action
 from vallum.kernel.errors import Invalid, NotFound
 from vallum.kernel.gate import Change
 from vallum.kernel.identity import (
-    CodeRefused,
     IssuedSession,
     Passkey,
     PasskeyChallenge,
@@ -77,8 +76,8 @@ class Ended(msgspec.Struct, frozen=True):
 # Signing in with a passkey: the device's signature is the proof.
 
 
-def begin_passkey_sign_in(services: Services, call: Call, conn: Connection) -> tuple[PasskeyChallenge, str]:
-    return services.identity.passkeys.begin_sign_in(), "nobody"
+def begin_passkey_sign_in(services: Services, call: Call) -> PasskeyChallenge:
+    return services.identity.passkeys.begin_sign_in()
 
 
 def check_passkey(services: Services, call: Call) -> VerifiedSignIn:
@@ -96,10 +95,6 @@ def open_session(services: Services, call: Call, conn: Connection) -> tuple[Issu
 
 def begin_sso(services: Services, call: Call) -> SsoBegin:
     return _sso(services).begin()
-
-
-def begun_sso(services: Services, call: Call, conn: Connection) -> tuple[SsoBegin, str]:
-    return call.prepared, "nobody"
 
 
 def check_sso(services: Services, call: Call) -> VerifiedSso:
@@ -128,13 +123,7 @@ def check_factor(services: Services, call: Call) -> Proof:
         raise Invalid("give a code or a passkey's answer")
     if given.passkey is not None:
         return services.identity.passkeys.check_sign_in(given.passkey.state, given.passkey.response)
-    sign_in = services.identity.sign_in
-    try:
-        return sign_in.check_again(session.person_id, given.code, call.peer)
-    except CodeRefused as refused:
-        with services.records.write() as conn:
-            sign_in.record_refusal(conn, refused)
-        raise
+    return services.identity.sign_in.check_again(session.person_id, given.code)
 
 
 def step_up(services: Services, call: Call, change: Change) -> IssuedSession:
@@ -189,10 +178,14 @@ def new_recovery_codes(services: Services, call: Call, change: Change) -> Recove
     return services.identity.people.new_recovery_codes(change.conn, _session(call).person_id)
 
 
+def hash_password(services: Services, call: Call) -> str:
+    return services.identity.people.hash_password(_session(call).person_id, call.body.password)
+
+
 def change_password(services: Services, call: Call, change: Change) -> Ended:
     """Whoever knew the old one is signed out with it."""
     session = _session(call)
-    services.identity.people.change_password(change.conn, session.person_id, call.body.password)
+    services.identity.people.change_password(change.conn, session.person_id, call.prepared)
     return Ended(services.identity.sessions.end_all(change.conn, session.person_id, but=session.id))
 
 
@@ -207,7 +200,7 @@ ROUTES = (
         method="POST", path="/passkeys/challenges", name="begin_passkey_sign_in",
         summary="A challenge for a passkey, to sign in or step up with",
         access="open", action="identity:session:begin", asset=system, perform=begin_passkey_sign_in,
-        answer=PasskeyChallenge,
+        answer=PasskeyChallenge, recorded=False,
     ),
     Route(
         method="POST", path="/sessions/passkey", name="sign_in_with_passkey", summary="Sign in with a passkey",
@@ -216,8 +209,8 @@ ROUTES = (
     ),
     Route(
         method="POST", path="/sso/begin", name="begin_sso", summary="Where single sign-on begins",
-        access="open", action="identity:session:begin", asset=system, prepare=begin_sso, perform=begun_sso,
-        answer=SsoBegin,
+        access="open", action="identity:session:begin", asset=system, perform=begin_sso,
+        answer=SsoBegin, recorded=False,
     ),
     Route(
         method="POST", path="/sessions/sso", name="sign_in_with_sso", summary="Sign in with the provider's answer",
@@ -267,7 +260,7 @@ ROUTES = (
     ),
     Route(
         method="PUT", path="/password", name="change_password", summary="Change your password; other devices sign out",
-        access="change", action=Action.ACCOUNT_CHANGE, asset=system, perform=change_password, body=NewPassword,
-        answer=Ended,
+        access="change", action=Action.ACCOUNT_CHANGE, asset=system, prepare=hash_password,
+        perform=change_password, body=NewPassword, answer=Ended,
     ),
 )  # fmt: skip

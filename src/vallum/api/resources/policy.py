@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from vallum.api.assets import system
 from vallum.api.control import Call, Services
-from vallum.api.routing import Route
+from vallum.api.routing import Route, Sealed
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import Invalid
 from vallum.kernel.gate import Change
@@ -61,8 +61,13 @@ def read_policy(services: Services, call: Call) -> PolicyInForce:
     return PolicyInForce(policy_set.digest, dict(policy_set.files), shipped_schema())
 
 
+def check_policy(services: Services, call: Call) -> Sealed:
+    checked = services.policy_store.check(call.body.files)
+    return Sealed(context={"digest": checked.digest}, value=checked)
+
+
 def apply_policy(services: Services, call: Call, change: Change) -> PolicyInForce:
-    checked: PolicySet = call.prepared
+    checked: PolicySet = call.prepared.value
     services.policy_store.apply(change.conn, checked, call.subject.render() if call.subject is not None else "")
     return PolicyInForce(checked.digest, dict(checked.files), shipped_schema())
 
@@ -132,8 +137,8 @@ ROUTES = (
     Route(
         method="PUT", path="/policy", name="apply_policy", summary="Put these policies in force",
         access="change", action=Action.POLICY_APPLY, asset=system,
-        prepare=lambda services, call: services.policy_store.check(call.body.files), perform=apply_policy,
-        body=PolicyFiles, answer=PolicyInForce,
+        prepare=check_policy, perform=apply_policy,
+        body=PolicyFiles, max_body_bytes=2 << 20, answer=PolicyInForce,
     ),
     Route(
         method="POST", path="/policy/explanations", name="explain_decision", summary="Why a decision falls as it does",

@@ -1,6 +1,6 @@
 """Changing policies by two people: proposing, reading what would change, approving, going back to an earlier set."""
 
-from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated
 
 import msgspec
@@ -8,25 +8,41 @@ from msgspec import Meta
 
 from vallum.api.assets import named, system
 from vallum.api.control import Call, Services
-from vallum.api.routing import Route
+from vallum.api.resources.policy_questions import everybody
+from vallum.api.routing import Route, Sealed
 from vallum.kernel.actions import Action
-from vallum.kernel.errors import Invalid
+from vallum.kernel.errors import Conflict, Invalid
 from vallum.kernel.gate import Change
-from vallum.kernel.policy import PolicyChange, PolicyChangeRequest, PolicySet, diff_policies
+from vallum.kernel.policy import (
+    PolicyChange,
+    PolicyChangeRequest,
+    PolicySet,
+    SubjectChange,
+    TextChange,
+    changed_for,
+    changed_texts,
+    diff_policies,
+)
 from vallum.kernel.values import Subject
 
 __all__ = ["ROUTES"]
 
+_REASON_KEPT_SECONDS = 7 * 366 * 86_400  # what auditors commonly ask of evidence
+_MAX_SUBJECTS = 100  # each takes some ten milliseconds
 Text = Annotated[str, Meta(max_length=500)]
 Short = Annotated[str, Meta(max_length=256)]
 
 
 class PolicyProposal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole set as Cedar texts by file name; or the `digest` of one that was in force before, to go back to."""
+    """The whole set as Cedar texts by file name; or the `digest` of one that was in force before, to go back to.
+
+    `base` is the digest of the set that the files were edited from: refused when another is in force by now.
+    """
 
     reason: Text
     files: dict[Annotated[str, Meta(max_length=128)], Annotated[str, Meta(max_length=1_048_576)]] | None = None
     digest: Short | None = None
+    base: Short | None = None
 
 
 class PolicyVerdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,21 +50,22 @@ class PolicyVerdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PolicyChangeDetail(msgspec.Struct, frozen=True):
-    """`changes` is who could do what more or less, beside the set in force now."""
+    """A proposal beside the set in force now.
+
+    `texts` are the policies that differ: read them, for they may speak of somebody or something that no sample of
+    decisions asks about. `changes` is what each role could do more or less, `subjects` the same of everybody there is,
+    by name and with all of their roles; `complete` is False where there are too many to ask for all of them.
+    """
 
     change: PolicyChangeRequest
     files: dict[str, str]
+    texts: list[TextChange]
     changes: list[PolicyChange]
+    subjects: list[SubjectChange]
+    complete: bool
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedChange:
-    """A proposed set, checked anew for this release before it is put in force."""
-
-    policy_set: PolicySet
-
-
-def check_proposal(services: Services, call: Call) -> PolicySet:
+def check_proposal(services: Services, call: Call) -> Sealed:
     wanted = call.body
     if (wanted.files is None) == (wanted.digest is None):
         raise Invalid("give the files of a policy set, or the digest of an earlier one")
@@ -56,12 +73,17 @@ def check_proposal(services: Services, call: Call) -> PolicySet:
     if files is None:
         with services.records.read() as conn:
             files = dict(services.policy_store.version(conn, wanted.digest).files)
-    return services.policy_store.check(files)
+    checked = services.policy_store.check(files)
+    reason = {"reason": wanted.reason.encode()}
+    return Sealed(reason, _REASON_KEPT_SECONDS, {"digest": checked.digest, "base": wanted.base or ""}, checked)
 
 
 def propose_policy(services: Services, call: Call, change: Change) -> PolicyChangeRequest:
-    with_digest = services.policy_store.in_force(change.conn)
-    return services.policy_changes.propose(change.conn, call.prepared, with_digest, _subject(call), call.body.reason)
+    in_force, base = services.policy_store.in_force(change.conn), call.body.base
+    if base is not None and base != in_force:
+        raise Conflict("other policies came into force after these were read: read them again and propose anew")
+    checked: PolicySet = call.prepared.value
+    return services.policy_changes.propose(change.conn, checked, in_force, _subject(call), call.body.reason)
 
 
 def list_policy_changes(services: Services, call: Call) -> list[PolicyChangeRequest]:
@@ -70,19 +92,30 @@ def list_policy_changes(services: Services, call: Call) -> list[PolicyChangeRequ
 
 def read_policy_change(services: Services, call: Call) -> PolicyChangeDetail:
     change, files = services.policy_changes.change(call.path["id"])
-    return PolicyChangeDetail(change, files, diff_policies(services.policy.policy_set.files, files))
+    in_force = services.policy.policy_set
+    changes = diff_policies(in_force.files, files)  # which checks them in a child process first
+    proposed = PolicySet.parse(files, in_force.schema_text)
+    subjects = list(islice(everybody(services), _MAX_SUBJECTS + 1))
+    asked = subjects[:_MAX_SUBJECTS]
+    return PolicyChangeDetail(
+        change, files, changed_texts(in_force, proposed), changes, changed_for(in_force, proposed, asked),
+        len(subjects) <= _MAX_SUBJECTS,
+    )  # fmt: skip
 
 
-def check_approved(services: Services, call: Call) -> CheckedChange:
-    _, files = services.policy_changes.change(call.path["id"])
-    return CheckedChange(services.policy_store.check(files))
+def check_approved(services: Services, call: Call) -> Sealed:
+    """Anew, for this release may judge otherwise than the one that it was proposed to."""
+    change, files = services.policy_changes.change(call.path["id"])
+    checked = services.policy_store.check(files)
+    context = {"digest": checked.digest, "base": change.base, "proposed_by": change.proposed_by}
+    return Sealed(context=context, value=checked)
 
 
 def approve_policy_change(services: Services, call: Call, change: Change) -> PolicyChangeRequest:
-    checked: CheckedChange = call.prepared
+    checked: PolicySet = call.prepared.value
     by, in_force = _subject(call), services.policy_store.in_force(change.conn)
     services.policy_changes.approve(change.conn, call.path["id"], by, in_force, call.body.note)
-    services.policy_store.apply(change.conn, checked.policy_set, by.render())
+    services.policy_store.apply(change.conn, checked, by.render())
     return services.policy_changes.one(change.conn, call.path["id"])
 
 
@@ -112,7 +145,7 @@ ROUTES = (
         method="POST", path="/policy/changes", name="propose_policy",
         summary="Propose policies, or an earlier set again",
         access="change", action=Action.POLICY_PROPOSE, asset=system, prepare=check_proposal, perform=propose_policy,
-        body=PolicyProposal, answer=PolicyChangeRequest, status=201,
+        body=PolicyProposal, max_body_bytes=2 << 20, answer=PolicyChangeRequest, status=201,
     ),
     Route(
         method="GET", path="/policy/changes/{id}", name="read_policy_change",

@@ -27,7 +27,7 @@ from vallum.kernel.policy import (
 )
 from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
 
-__all__ = ["ROUTES"]
+__all__ = ["ROUTES", "everybody"]
 
 Text = Annotated[str, Meta(max_length=256)]
 
@@ -68,7 +68,7 @@ def who_can(services: Services, call: Call) -> list[Answer]:
     facts = services.directory.facts(asset)
     if facts is None:
         raise NotFound(f"there is no {asset.render()}")
-    return who_may(services.policy.policy_set, _everybody(services), call.query.action, asset, facts)
+    return who_may(services.policy.policy_set, everybody(services), call.query.action, asset, facts)
 
 
 def what_can(services: Services, call: Call) -> list[Answer]:
@@ -140,7 +140,7 @@ def _standing(services: Services) -> Iterator[tuple[str, Subject]]:
             )
 
 
-def _everybody(services: Services) -> Iterator[tuple[Subject, AssetFacts | None]]:
+def everybody(services: Services) -> Iterator[tuple[Subject, AssetFacts | None]]:
     for _, subject in _standing(services):
         yield subject, None
     for name in services.inventory.configuration.applications:

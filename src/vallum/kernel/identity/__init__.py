@@ -35,7 +35,7 @@ from vallum.kernel.identity.proofs import DpopProof, SignedAssertion
 from vallum.kernel.identity.secrets import API_KEY_PREFIX, SESSION_PREFIX
 from vallum.kernel.identity.services import Services
 from vallum.kernel.identity.sessions import IDLE_SECONDS, SESSION_SECONDS, Sessions
-from vallum.kernel.identity.sign_in import CodeRefused, SignIn, VerifiedSignIn
+from vallum.kernel.identity.sign_in import SignIn, VerifiedSignIn
 from vallum.kernel.identity.throttle import Peer, network_of
 from vallum.kernel.identity.tokens import Tokens
 from vallum.kernel.keys import Keyring
@@ -50,7 +50,6 @@ __all__ = [
     "AccessToken",
     "ApiKey",
     "ApiKeys",
-    "CodeRefused",
     "CredentialRefused",
     "DpopProof",
     "Enrolment",
@@ -139,7 +138,9 @@ class Identity:
             match ref.kind:
                 case "Person":
                     person = self.people.person(ref.id)
-                    return AssetFacts({"tenant": person.tenant, "holder": person.holder}, person.version)
+                    return AssetFacts(
+                        {"tenant": person.tenant, "holder": person.holder, "inviter": person.inviter}, person.version
+                    )
                 case "Grant":
                     return self.grants.facts(ref.id)
                 case "Service":

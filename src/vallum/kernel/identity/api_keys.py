@@ -44,8 +44,12 @@ class ApiKeys:
         label: str,
         expires_at_seconds: int | None = None,
         tenant: str = DEFAULT_TENANT,
+        grant_id: str | None = None,
     ) -> IssuedKey:
-        """A fresh key for an application. Raises Invalid for a label or expiry that will not do."""
+        """A fresh key for an application. Raises Invalid for a label or expiry that will not do.
+
+        With `grant_id`, it was issued under that grant, and ends when the grant is ended early.
+        """
         if not label.strip() or len(label) > _MAX_LABEL_CHARS or not label.isprintable():
             raise Invalid(f"a key's label is 1 to {_MAX_LABEL_CHARS} printable characters")
         now = self._clock.now()
@@ -63,7 +67,7 @@ class ApiKeys:
             revoked_at=None,
         )
         fields = {name: getattr(key, name) for name in ApiKey.__struct_fields__}
-        conn.execute(insert(table).values(**fields, secret_hash=hash_secret(secret)))
+        conn.execute(insert(table).values(**fields, secret_hash=hash_secret(secret), grant_id=grant_id))
         bump_epoch(conn, EPOCH)
         return IssuedKey(key, secret)
 

@@ -18,6 +18,7 @@ from vallum.kernel.identity import records as table
 from vallum.kernel.identity.roles import check_roles
 from vallum.kernel.ids import new_id
 from vallum.kernel.policy.directory import AssetFacts
+from vallum.kernel.store.epochs import bump_epoch
 from vallum.kernel.store.now import database_now
 from vallum.kernel.store.records import Records
 from vallum.kernel.values import GrantedRole, Subject
@@ -27,8 +28,9 @@ __all__ = ["MAX_GRANT_SECONDS", "Grant", "GrantEnded", "GrantState", "Grants", "
 MAX_GRANT_SECONDS = 86_400  # longer than a day is a standing role, which an administrator gives
 MAX_BREAK_GLASS_SECONDS = 4 * 3600
 DECIDE_SECONDS = 86_400  # a request nobody looked at for a day is no longer just in time
-MAX_WAITING = 20  # requests of one person
+MAX_WAITING, MAX_A_DAY = 20, 60  # requests of one person
 _MAX_REASON_CHARS = 500
+_EPOCH = "identity"
 _MIN_REASON_CHARS = 10
 
 GrantState = Literal["waiting", "lapsed", "denied", "withdrawn", "scheduled", "active", "expired", "revoked"]
@@ -97,6 +99,7 @@ class Grants:
         asset: str = "",
         break_glass: bool = False,
         start_after_seconds: int = 0,
+        grant_id: str | None = None,
     ) -> Grant:
         """Ask. Raises Invalid for what cannot be granted, Conflict for somebody with too many requests waiting."""
         check_roles([role])
@@ -116,7 +119,10 @@ class Grants:
         ).all()
         if len(waiting) >= MAX_WAITING:
             raise Conflict(f"{MAX_WAITING} of your requests wait already: withdraw some (vallum access withdraw)")
-        grant_id = new_id("grt")
+        day = select(c.id).where(c.requester_id == subject.id, c.requested_at_seconds > _now() - 86_400)
+        if len(conn.execute(day.limit(MAX_A_DAY)).all()) >= MAX_A_DAY:
+            raise Conflict(f"you asked {MAX_A_DAY} times within a day: speak with your approvers")
+        grant_id = grant_id or new_id("grt")
         conn.execute(
             insert(table.grants).values(
                 id=grant_id,
@@ -174,6 +180,13 @@ class Grants:
         )
         if done.rowcount != 1:
             raise GrantDecided(f"this is {before.state}: there is nothing to end")
+        keys = table.api_keys.c
+        conn.execute(
+            update(table.api_keys)
+            .where(keys.grant_id == grant_id, keys.revoked_at.is_(None))
+            .values(revoked_at=format_time(self._clock.now()))
+        )
+        bump_epoch(conn, _EPOCH)
         return self._one(conn, grant_id)
 
     def confirm(self, conn: Connection, grant_ids: Sequence[str]) -> None:
@@ -207,11 +220,16 @@ class Grants:
             {"tenant": row.tenant, "holder": row.holder, "role": row.role, "break_glass": bool(row.break_glass)}
         )
 
-    def list(self, requester_id: str | None = None, *, limit: int = 200) -> list[Grant]:
-        """Newest first: everybody's, or one person's."""
-        query = _query().order_by(table.grants.c.requested_at.desc(), table.grants.c.id.desc()).limit(limit)
+    def list(self, requester_id: str | None = None, *, waiting: bool = False, limit: int = 200) -> list[Grant]:
+        """Those that wait first, then those in force, then the newest: everybody's, or one person's."""
+        c = table.grants.c
+        waits = and_(c.state == "requested", c.decide_by_seconds > _now())
+        first = case((waits, 0), (and_(c.state == "approved", c.expires_at_seconds > _now()), 1), else_=2)
+        query = _query().order_by(first, c.requested_at.desc(), c.id.desc()).limit(limit)
         if requester_id is not None:
-            query = query.where(table.grants.c.requester_id == requester_id)
+            query = query.where(c.requester_id == requester_id)
+        if waiting:
+            query = query.where(waits)
         with self._records.read() as conn:
             return [_grant(row) for row in conn.execute(query)]
 

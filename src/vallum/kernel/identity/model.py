@@ -49,7 +49,7 @@ class NameTaken(Conflict):
 
 class Person(msgspec.Struct, frozen=True):
     """Somebody who signs in. `version` moves whenever roles or state change; `holder` is the same in every account
-    of one human being."""
+    of one human being, `inviter` that of who let them in."""
 
     id: str
     tenant: str
@@ -59,6 +59,7 @@ class Person(msgspec.Struct, frozen=True):
     created_at: str
     disabled_at: str | None
     holder: str
+    inviter: str
 
 
 class Enrolment(msgspec.Struct, frozen=True):

@@ -198,6 +198,7 @@ class SingleSignOn:
             "created_at": format_time(self._clock.now()),
             "disabled_at": None,
             "holder": person_id,
+            "inviter": "",
         }
         try:
             with conn.begin_nested():

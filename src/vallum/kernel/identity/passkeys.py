@@ -6,6 +6,7 @@ names nobody: the device says whose key it is). The user must have been verified
 Verification is fido2's; what it leaves to its caller stands here.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -30,7 +31,6 @@ CHALLENGE_SECONDS = 300
 _REGISTER, _SIGN_IN = "passkey-register+jwt", "passkey-sign-in+jwt"
 _MAX_PASSKEYS = 20
 _MAX_LABEL_CHARS = 100
-_MAX_RESPONSE_CHARS = 20_000
 
 
 class Passkey(msgspec.Struct, frozen=True):
@@ -103,10 +103,13 @@ class Passkeys:
     def check_registration(self, person_id: str, state: str, response: Mapping[str, Any]) -> VerifiedPasskey:
         """Raises SignInRefused."""
         claims = self._state(_REGISTER, state)
+        from fido2.webauthn import RegistrationResponse
+
         if claims.get("sub") != person_id:
             raise SignInRefused("this was begun by somebody else: begin again")
         try:
             auth = self._server().register_complete(_fido_state(claims), response)
+            _refuse_frames(RegistrationResponse.from_dict(response).response.client_data)
         except _REFUSALS as e:
             raise SignInRefused("the device's answer does not fit: begin again") from e
         held = auth.credential_data
@@ -166,6 +169,7 @@ class Passkeys:
             if row is None:
                 raise refused
             server.authenticate_complete(_fido_state(claims), [AttestedCredentialData(bytes(row.credential))], response)
+            _refuse_frames(answer.response.client_data)
             handle = answer.response.user_handle
             if handle is not None and handle != row.person_id.encode():
                 raise refused
@@ -209,6 +213,13 @@ class Passkeys:
             raise SignInRefused("the challenge is over: begin again") from e
 
 
+def _refuse_frames(client_data: Any) -> None:
+    """Level 3, section 7.2, steps 10 and 11: nobody frames this console. Raises ValueError."""
+    said = json.loads(client_data)
+    if said.get("crossOrigin", False) is not False or "topOrigin" in said:
+        raise ValueError("made within another site's page")
+
+
 def _is_usable(key: Any) -> bool:
     """fido2 reads keys of any algorithm, and cut ones, and finds out when one is first used."""
     from cryptography.exceptions import InvalidSignature
@@ -225,7 +236,8 @@ def _is_usable(key: Any) -> bool:
 
 
 _ALGORITHMS = (-7, -8, -35, -36, -257)  # ES256, EdDSA, ES384, ES512, RS256 (IANA COSE algorithms)
-_REFUSALS = (ValueError, TypeError, KeyError, AttributeError, IndexError, NotImplementedError)  # fido2's parsers
+# What fido2's parsers raise; CBOR that nests deeply among it.
+_REFUSALS = (ValueError, TypeError, KeyError, AttributeError, IndexError, NotImplementedError, RecursionError)
 
 
 def _fido_state(claims: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Passwords: Argon2id (RFC 9106), a floor on their length, and the same work for names that do not exist."""
 
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import BoundedSemaphore
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from vallum.kernel.errors import Invalid
+from vallum.kernel.errors import Invalid, LimitExceeded
 
 __all__ = ["MIN_PASSWORD_CHARS", "Passwords"]
 
@@ -14,6 +16,7 @@ MIN_PASSWORD_CHARS = 12
 MAX_PASSWORD_CHARS = 1024  # a bound on work; nobody types more
 
 _AT_ONCE = 2  # each takes 64 MiB: more at once would let strangers fill the memory
+_WAITING = 1  # more would hold threads that everybody else's requests need
 
 
 class Passwords:
@@ -22,6 +25,7 @@ class Passwords:
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
         self._slots = BoundedSemaphore(_AT_ONCE)
+        self._queue = BoundedSemaphore(_AT_ONCE + _WAITING)
         self._nobody = self._hasher.hash("nobody has this password")
 
     def hash(self, password: str, name: str) -> str:
@@ -33,18 +37,29 @@ class Passwords:
             raise Invalid(f"a password has at most {MAX_PASSWORD_CHARS} characters")
         if normal.lower() == name.lower() or len(set(normal)) < 4:
             raise Invalid("that password would be guessed at once; some random words make a good one")
-        with self._slots:
+        with self._turn():
             return self._hasher.hash(normal)
 
     def matches(self, stored: str | None, password: str) -> bool:
         """False for `stored` None too, after the same work: time tells nobody which names exist."""
         normal = _normal(password)[: MAX_PASSWORD_CHARS + 1]
-        with self._slots:
+        with self._turn():
             try:
                 self._hasher.verify(stored if stored is not None else self._nobody, normal)
             except (VerificationError, InvalidHashError):
                 return False
         return stored is not None
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Raises LimitExceeded when too many wait already."""
+        if not self._queue.acquire(blocking=False):
+            raise LimitExceeded("too many people sign in at this moment: try again in a second", 1)
+        try:
+            with self._slots:
+                yield
+        finally:
+            self._queue.release()
 
 
 def _normal(password: str) -> str:

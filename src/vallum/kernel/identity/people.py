@@ -31,6 +31,7 @@ from vallum.kernel.ids import new_id
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Purpose
 from vallum.kernel.store.epochs import bump_epoch
 from vallum.kernel.store.records import Records
+from vallum.kernel.values import Subject
 
 __all__ = ["EPOCH", "FIRST_ROLES", "People"]
 
@@ -59,9 +60,17 @@ class People:
         return self.invite(conn, FIRST_ROLES)
 
     def invite(
-        self, conn: Connection, roles: Iterable[str], tenant: str = DEFAULT_TENANT, *, same_as: str | None = None
+        self,
+        conn: Connection,
+        roles: Iterable[str],
+        tenant: str = DEFAULT_TENANT,
+        *,
+        same_as: str | None = None,
+        by: Subject | None = None,
     ) -> str:
         """The token of a one-time enrolment link. `same_as` is the id of a person whose second account this will be.
+
+        `by` is who invites: whom they let in decides nothing that they ask for, and their links end with them.
 
         Raises Invalid for a role that does not exist, NotFound for a person who does not.
         """
@@ -87,6 +96,8 @@ class People:
                 created_at=format_time(now),
                 expires_at_seconds=int(now.timestamp()) + ENROLMENT_SECONDS,
                 holder=holder,
+                invited_by=by.id if by is not None and by.holder else "",
+                inviter=by.holder if by is not None else "",
             )
         )
         return token
@@ -98,8 +109,19 @@ class People:
             secret = self._enrolment_secret(conn, row)
         return Enrolment(totp_uri(secret, "vallum"), secret, tuple(row.roles.split()), row.expires_at_seconds)
 
-    def finish_enrolment(self, conn: Connection, token: str, name: str, password: str, code: str) -> Person:
-        """Make the person; the link is used up.
+    def hash_for_enrolment(self, token: str, name: str, password: str) -> str:
+        """The password's hash, made outside of the transaction, which it would hold up.
+
+        Raises EnrolmentRefused first, so that strangers cause no work; Invalid for a name or password that will not do.
+        """
+        with self._records.read() as conn:
+            self._enrolment(conn, token)
+        return self._passwords.hash(password, parse_name(name))
+
+    def finish_enrolment(
+        self, conn: Connection, token: str, name: str, password: str, code: str, hashed: str | None = None
+    ) -> Person:
+        """Make the person; the link is used up. `hashed` is what `hash_for_enrolment` gave.
 
         Raises EnrolmentRefused, Invalid for a name or password that will not do, SignInRefused for a wrong code,
         NameTaken.
@@ -110,7 +132,7 @@ class People:
         step = matching_step(secret, code, self._now_seconds())
         if step is None:
             raise SignInRefused("the code is wrong: check the clock of the device that shows it, and try the next one")
-        hashed = self._passwords.hash(password, known)
+        hashed = hashed or self._passwords.hash(password, known)
         if conn.execute(delete(table.enrolments).where(table.enrolments.c.token_hash == row.token_hash)).rowcount != 1:
             raise EnrolmentRefused("this enrolment link was just used")
         person_id = new_id("per")
@@ -129,6 +151,7 @@ class People:
             "created_at": format_time(self._clock.now()),
             "disabled_at": None,
             "holder": row.holder or person_id,
+            "inviter": row.inviter,
         }
         try:
             with conn.begin_nested():
@@ -154,7 +177,7 @@ class People:
         return _person(row._mapping)
 
     def disable_person(self, conn: Connection, person_id: str) -> None:
-        """Nobody signs in as this person any more, and every session ends.
+        """Nobody signs in as this person any more; every session and open invitation of theirs ends.
 
         Raises NotFound, Conflict for the last administrator: nobody could undo it.
         """
@@ -171,22 +194,24 @@ class People:
             .values(disabled_at=format_time(self._clock.now()), version=table.persons.c.version + 1)
         )
         conn.execute(delete(table.sessions).where(table.sessions.c.person_id == person_id))
+        conn.execute(delete(table.enrolments).where(table.enrolments.c.invited_by == person_id))
         bump_epoch(conn, EPOCH)
 
-    def change_password(self, conn: Connection, person_id: str, password: str) -> None:
-        """A new password; whoever calls has just seen a second factor, and ends the other sessions.
+    def hash_password(self, person_id: str, password: str) -> str:
+        """Outside of the transaction, which it would hold up. Raises NotFound, Invalid for one that will not do."""
+        return self._passwords.hash(password, self.person(person_id).name)
 
-        Raises NotFound, Invalid for a password that will not do.
+    def change_password(self, conn: Connection, person_id: str, hashed: str) -> None:
+        """`hashed` is what `hash_password` gave. Whoever calls has just seen a second factor, and ends the other
+        sessions. Raises NotFound.
         """
-        name = conn.execute(select(table.persons.c.name).where(table.persons.c.id == person_id)).scalar()
-        if name is None:
-            raise NotFound("there is no such person")
-        hashed = self._passwords.hash(password, name)
-        conn.execute(
+        done = conn.execute(
             update(table.persons)
             .where(table.persons.c.id == person_id)
             .values(password_hash=hashed, version=table.persons.c.version + 1)
         )
+        if done.rowcount != 1:
+            raise NotFound("there is no such person")
         bump_epoch(conn, EPOCH)
 
     def new_recovery_codes(self, conn: Connection, person_id: str) -> RecoveryCodes:
@@ -220,4 +245,5 @@ def _person(row: Any) -> Person:  # a row's mapping, or the values that make one
         created_at=row["created_at"],
         disabled_at=row["disabled_at"],
         holder=row["holder"],
+        inviter=row["inviter"],
     )

@@ -100,7 +100,8 @@ def subject_of(assertion: str) -> str:
     except (ProofRefused, ValueError, binascii.Error, RecursionError):
         return ""
     claimed = claims.get("sub") if isinstance(claims, dict) else None
-    return claimed if isinstance(claimed, str) and len(claimed) <= _MAX_ID_CHARS else ""
+    known = isinstance(claimed, str) and len(claimed) <= _MAX_ID_CHARS and claimed.isascii() and claimed.isprintable()
+    return str(claimed) if known else ""
 
 
 def check_assertion(
@@ -117,7 +118,9 @@ def check_assertion(
     if claims.get("iss") != client_id or claims.get("sub") != client_id or not set(audiences) & set(map(str, heard)):
         raise ProofRefused
     expires, issued = _time(claims.get("exp")), _time(claims.get("iat", now))
-    if issued > now + _SKEW_SECONDS or not now - _SKEW_SECONDS < expires <= now + ASSERTION_SECONDS + _SKEW_SECONDS:
+    if issued > now + _SKEW_SECONDS or _time(claims.get("nbf", now)) > now + _SKEW_SECONDS:
+        raise ProofRefused
+    if not now - _SKEW_SECONDS < expires <= now + ASSERTION_SECONDS + _SKEW_SECONDS:
         raise ProofRefused
     return SignedAssertion(_id_of("assertion", client_id, claims.get("jti")), int(expires) + _SKEW_SECONDS)
 
@@ -213,7 +216,7 @@ def _algorithms(key: Key) -> tuple[str, ...]:
 
 
 def _is_public(jwk: Mapping[str, Any]) -> bool:
-    return jwk.get("kty") in _KEY_TYPES and not {"d", "p", "q", "dp", "dq", "qi", "k", "oth"} & jwk.keys()
+    return str(jwk.get("kty")) in _KEY_TYPES and not {"d", "p", "q", "dp", "dq", "qi", "k", "oth"} & jwk.keys()
 
 
 def _time(value: object) -> float:

@@ -9,7 +9,6 @@ __all__ = [
     "enrolments",
     "failures",
     "grants",
-    "known_networks",
     "passkeys",
     "persons",
     "recovery_codes",
@@ -33,6 +32,7 @@ persons = Table(
     Column("created_at", Text, nullable=False),
     Column("disabled_at", Text),
     Column("holder", Text, nullable=False),  # the human being: the first account's id, in every account of theirs
+    Column("inviter", Text, nullable=False),  # the human being who let them in; empty for whoever holds the root key
 )
 
 enrolments = Table(
@@ -45,6 +45,8 @@ enrolments = Table(
     Column("created_at", Text, nullable=False),
     Column("expires_at_seconds", BigInteger, nullable=False),
     Column("holder", Text),  # whose second account this will be
+    Column("invited_by", Text, nullable=False),  # the person; empty for whoever holds the root key
+    Column("inviter", Text, nullable=False),  # that person's holder
 )
 
 sessions = Table(
@@ -70,14 +72,6 @@ failures = Table(
     metadata,
     Column("name", Text, primary_key=True),  # what they count against (`throttle`): a name that need not exist
     Column("refused", Integer, nullable=False),
-    Column("last_at_seconds", BigInteger, nullable=False),
-)
-
-known_networks = Table(
-    "known_networks",
-    metadata,
-    Column("person_id", Text, primary_key=True),
-    Column("network", Text, primary_key=True),
     Column("last_at_seconds", BigInteger, nullable=False),
 )
 
@@ -126,6 +120,7 @@ api_keys = Table(
     Column("created_at", Text, nullable=False),
     Column("expires_at_seconds", BigInteger),
     Column("revoked_at", Text),
+    Column("grant_id", Text),  # under which it was issued, and with which it ends
 )
 Index("ix_api_keys_application_id", api_keys.c.application_id)
 

@@ -43,6 +43,7 @@ from vallum.kernel.identity.proofs import (
 )
 from vallum.kernel.identity.roles import check_roles
 from vallum.kernel.identity.secrets import SERVICE_PREFIX, hash_secret, is_well_formed, new_secret
+from vallum.kernel.identity.throttle import Peer, Throttle
 from vallum.kernel.identity.tokens import LEEWAY_SECONDS, TokenRefused, Tokens
 from vallum.kernel.ids import new_id
 from vallum.kernel.keys import DEFAULT_TENANT
@@ -81,6 +82,7 @@ class Services:
         self._records = records
         self._clock = clock
         self._tokens = tokens
+        self._throttle = Throttle()
         self._lock = Lock()
         self._generation = 0
         self._state: _State | None = None
@@ -154,6 +156,18 @@ class Services:
         if row is None:
             raise NotFound("there is no such service")
         return _service(row)
+
+    @property
+    def issuer(self) -> str:
+        return self._tokens.issuer
+
+    def count_attempt(self, client_id: str, peer: Peer) -> None:
+        """Before it is judged. Raises LimitExceeded after too many that failed."""
+        with self._records.write() as conn:
+            self._throttle.take_client(conn, client_id[:64], peer, int(self._clock.now().timestamp()))
+
+    def attempt_succeeded(self, conn: Connection, client_id: str, peer: Peer) -> None:
+        self._throttle.client_succeeded(conn, client_id[:64], peer)
 
     def check_secret(self, client_id: str, client_secret: str) -> Service:
         """The service that proves its secret (RFC 6749, section 2.3.1). Raises SignInRefused."""

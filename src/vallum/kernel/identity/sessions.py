@@ -16,7 +16,7 @@ from vallum.kernel.identity.grants import live_grants
 from vallum.kernel.identity.model import CredentialRefused, IssuedSession, Session, SignInRefused
 from vallum.kernel.identity.secrets import SESSION_PREFIX, hash_secret, is_well_formed, new_secret
 from vallum.kernel.identity.sign_in import VerifiedSignIn
-from vallum.kernel.identity.throttle import Peer, Throttle
+from vallum.kernel.identity.throttle import Throttle
 from vallum.kernel.ids import new_id
 from vallum.kernel.store.records import Records
 from vallum.kernel.values import Subject, SubjectKind, TenantId
@@ -48,7 +48,7 @@ class Sessions:
         seconds, text = int(now.timestamp()), format_time(now)
         person = use_proof(conn, verified.proof, seconds, text)
         peer = verified.peer
-        self._throttle.forgive(conn, person.id, person.name, peer, seconds)
+        self._throttle.succeeded(conn, person.name, peer)
         secret = new_secret(SESSION_PREFIX)
         values: dict[str, Any] = {
             "id": new_id("ses"),
@@ -84,7 +84,7 @@ class Sessions:
         before = (s.previous_hash == hashed) & (s.rotated_at_seconds > now - _ROTATION_GRACE_SECONDS)
         with self._records.read() as conn:
             row = conn.execute(
-                select(table.sessions, p.name, p.roles, p.tenant, p.version, p.holder)
+                select(table.sessions, p.name, p.roles, p.tenant, p.version, p.holder, p.inviter)
                 .join(table.persons, p.id == s.person_id)
                 .where(or_(s.secret_hash == hashed, before), p.disabled_at.is_(None))
             ).one_or_none()
@@ -95,6 +95,8 @@ class Sessions:
             with self._records.write() as conn:
                 conn.execute(update(table.sessions).where(s.id == row.id).values(last_seen_seconds=now))
         session = _session(row._mapping)
+        # A secret from before the rotation carries requests that were under way, and not what was proven with the new.
+        proven = row.mfa_at_seconds if bytes(row.secret_hash) == hashed else None
         subject = Subject(
             SubjectKind.PERSON,
             row.person_id,
@@ -102,8 +104,9 @@ class Sessions:
             frozenset(session.roles),
             version=row.version,
             credential=row.id,
-            mfa_at_seconds=row.mfa_at_seconds,
+            mfa_at_seconds=proven,
             holder=row.holder,
+            inviter=row.inviter,
             grants=granted,
         )
         return subject, session
@@ -118,7 +121,7 @@ class Sessions:
         now = self._clock.now()
         seconds = int(now.timestamp())
         person = use_proof(conn, proof, seconds, format_time(now))
-        self._throttle.forgive(conn, person.id, person.name, Peer(), seconds)
+        self._throttle.unlock(conn, person.name)
         secret = new_secret(SESSION_PREFIX)
         c = table.sessions.c
         done = conn.execute(

@@ -1,6 +1,6 @@
 """Signing in: a password and a second factor, checked without saying which part was wrong, or whether a name exists.
 
-Every attempt costs one Argon2id verification, gets one answer for every wrong part, and is counted (`throttle`).
+Every attempt is counted first (`throttle`), costs one Argon2id verification, and gets one answer for every wrong part.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from vallum.kernel.clock import Clock
-from vallum.kernel.errors import Invalid
+from vallum.kernel.errors import Invalid, LimitExceeded, NotFound
 from vallum.kernel.identity import records as table
 from vallum.kernel.identity.factors import Proof, ProvenCode, ProvenRecoveryCode, recovery_code_hash, totp_secret
 from vallum.kernel.identity.model import SignInRefused, parse_name
@@ -19,17 +19,9 @@ from vallum.kernel.identity.totp import matching_step
 from vallum.kernel.keys import Keyring
 from vallum.kernel.store.records import Records
 
-__all__ = ["CodeRefused", "SignIn", "VerifiedSignIn"]
+__all__ = ["SignIn", "VerifiedSignIn"]
 
 _REFUSED = "the name, password or code is wrong; each code works once"
-
-
-class CodeRefused(SignInRefused):
-    """The same answer; `keys` are what it counts against."""
-
-    def __init__(self, keys: tuple[str, ...]) -> None:
-        super().__init__(_REFUSED)
-        self.keys = keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +45,7 @@ class SignIn:
     def check(self, name: str, password: str, code: str, peer: Peer | None = None) -> VerifiedSignIn:
         """`code` is a one-time code or a recovery code.
 
-        Raises CodeRefused for any wrong part, which the caller records; LimitExceeded after several.
+        Raises SignInRefused for any wrong part, LimitExceeded after several. Writes what is counted.
         """
         peer = peer or Peer()
         try:
@@ -61,36 +53,49 @@ class SignIn:
         except Invalid:
             known = ""
         now = self._now_seconds()
+        with self._records.write() as conn:
+            self._throttle.take(conn, known, peer, now)
         with self._records.read() as conn:
-            keys = self._throttle.keys_for(conn, known, peer, now)
-            self._throttle.check(conn, keys, now)
             row = conn.execute(select(table.persons).where(table.persons.c.name == known)).one_or_none()
             proof = None if row is None else self._proof(conn, row, code, now)
-            locked = self._throttle.left(conn, f"code {known}", now) > 0
+            waits = self._throttle.code_waits(conn, known, now) > 0
         right = self._passwords.matches(row.password_hash if row is not None else None, password)
         if row is None or not right or row.disabled_at is not None:
-            raise CodeRefused(keys)
-        if proof is None or (locked and isinstance(proof, ProvenCode)):
-            # Whoever got here knows the password. Told apart from nothing outside, but counted for far longer.
-            raise CodeRefused((*keys, f"code {known}"))
+            raise SignInRefused(_REFUSED)
+        if waits and not isinstance(proof, ProvenRecoveryCode):
+            raise SignInRefused(_REFUSED)  # told apart from nothing outside: whoever got here knows the password
+        if proof is None:
+            with self._records.write() as conn:
+                self._throttle.code_refused(conn, known, now)
+            raise SignInRefused(_REFUSED)
         return VerifiedSignIn(proof, peer)
 
-    def check_again(self, person_id: str, code: str, peer: Peer | None = None) -> Proof:
-        """The second factor alone, for step-up. Raises CodeRefused, LimitExceeded."""
+    def check_again(self, person_id: str, code: str) -> Proof:
+        """The second factor alone, for step-up. Raises SignInRefused, LimitExceeded. Writes what is counted."""
         now = self._now_seconds()
         with self._records.read() as conn:
             row = conn.execute(select(table.persons).where(table.persons.c.id == person_id)).one_or_none()
             if row is None:
-                raise CodeRefused(())
-            key = f"code {row.name}"
-            self._throttle.check(conn, (key,), now)
+                raise SignInRefused(_REFUSED)
+            left = self._throttle.code_waits(conn, row.name, now)
             proof = self._proof(conn, row, code, now)
+        if left and not isinstance(proof, ProvenRecoveryCode):
+            raise LimitExceeded(
+                f"too many wrong codes: wait {left} seconds, or use a passkey or a recovery code; "
+                "an administrator can lift it (vallum people unlock)", left,
+            )  # fmt: skip
         if proof is None:
-            raise CodeRefused((key,))
+            with self._records.write() as conn:
+                self._throttle.code_refused(conn, row.name, now)
+            raise SignInRefused(_REFUSED)
         return proof
 
-    def record_refusal(self, conn: Connection, refused: CodeRefused) -> None:
-        self._throttle.record(conn, refused.keys, self._now_seconds())
+    def unlock(self, conn: Connection, person_id: str) -> None:
+        """Let somebody's codes be judged again at once. Raises NotFound."""
+        name = conn.execute(select(table.persons.c.name).where(table.persons.c.id == person_id)).scalar()
+        if name is None:
+            raise NotFound("there is no such person")
+        self._throttle.unlock(conn, name)
 
     def _proof(self, conn: Connection, row: Row[Any], code: str, now: int) -> Proof | None:
         secret = totp_secret(self._keyring, conn, "persons", row.id.encode(), row.totp_sealed)

@@ -4,7 +4,19 @@ from vallum.kernel.policy.changes import OwnChange, PolicyChangeRequest, PolicyC
 from vallum.kernel.policy.directory import AssetDirectory, AssetFacts, Directory
 from vallum.kernel.policy.engine import PolicyEngine, PolicyRequest, decide
 from vallum.kernel.policy.policy_set import PolicySet, check_policies, shipped_policies, shipped_schema
-from vallum.kernel.policy.questions import Answer, Replay, droppable, replay, unused, what_may, who_may
+from vallum.kernel.policy.questions import (
+    Answer,
+    Replay,
+    SubjectChange,
+    TextChange,
+    changed_for,
+    changed_texts,
+    droppable,
+    replay,
+    unused,
+    what_may,
+    who_may,
+)
 from vallum.kernel.policy.rehearse import (
     ROLES,
     CaseResult,
@@ -35,6 +47,10 @@ __all__ = [
     "PolicySet",
     "PolicyStore",
     "Replay",
+    "SubjectChange",
+    "TextChange",
+    "changed_for",
+    "changed_texts",
     "check_cases",
     "check_policies",
     "decide",

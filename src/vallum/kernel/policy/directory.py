@@ -1,6 +1,6 @@
 """What policy is told about assets. The composition root gives a directory that asks each asset's owner."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -30,6 +30,9 @@ class Directory:
 
     def __init__(self, owners: Mapping[str, Callable[[AssetRef], AssetFacts | None]]) -> None:
         self._owners = dict(owners)
+
+    def kinds(self) -> Collection[str]:
+        return self._owners.keys()
 
     def facts(self, ref: AssetRef) -> AssetFacts | None:
         owner = self._owners.get(ref.kind)

@@ -113,7 +113,7 @@ class PolicyEngine:
         facts_version = subject_facts.version if subject_facts is not None else 0
         key = (
             subject.kind, subject.id, subject.tenant, subject.version, subject.roles, facts_version,
-            action, asset.kind, asset.id, asset_facts.version, fresh, by_grant, subject.holder,
+            action, asset.kind, asset.id, asset_facts.version, fresh, by_grant, subject.holder, subject.inviter,
         )  # fmt: skip
         decision = in_force.decisions.get(key)
         if decision is None:
@@ -163,6 +163,7 @@ def _basis(request: PolicyRequest) -> str:
             "asset": request.asset_facts.attributes,
             "by_grant": request.by_grant,
             "holder": request.subject.holder,
+            "inviter": request.subject.inviter,
             "mfa_fresh": request.mfa_fresh,
             "roles": sorted(request.subject.roles),
             "subject": facts.attributes if facts is not None else None,
@@ -198,7 +199,7 @@ def _entities(request: PolicyRequest, principal: Mapping[str, str], resource: Ma
     roles = sorted(request.subject.roles)
     attributes: dict[str, Value] = {"tenant": request.subject.tenant}
     if request.subject.kind is SubjectKind.PERSON:
-        attributes["holder"] = request.subject.holder
+        attributes |= {"holder": request.subject.holder, "inviter": request.subject.inviter}
     if request.subject_facts is not None:
         attributes = {**request.subject_facts.attributes}
     entities: list[dict[str, Any]] = [

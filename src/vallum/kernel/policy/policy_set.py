@@ -6,6 +6,7 @@ does: if it dies or does not answer in time, the policies are refused and the se
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,8 +19,10 @@ import cedarpy
 from vallum.kernel.errors import Unavailable
 from vallum.kernel.policy.syntax import PolicyRefused, check_bounds, policy_texts
 
-__all__ = ["PolicySet", "check_policies", "shipped_policies", "shipped_schema"]
+__all__ = ["PolicySet", "check_policies", "completed", "shipped_policies", "shipped_schema"]
 
+_BOUNDS = "bounds.cedar"
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}\.cedar")
 _CHECK_SECONDS = 20  # an order above what the largest accepted set takes on a busy machine
 
 
@@ -47,6 +50,17 @@ class PolicySet:
     def texts(self) -> dict[str, str]:
         """Each policy's own text by its `@id`."""
         return policy_texts(self.files)
+
+
+def completed(files: Mapping[str, str]) -> dict[str, str]:
+    """A whole set: with the shipped bounds, which no set leaves out or words otherwise. Raises PolicyRefused."""
+    bounds = shipped_policies()[_BOUNDS]
+    if files.get(_BOUNDS, bounds) != bounds:
+        raise PolicyRefused(f"{_BOUNDS} is part of every set and cannot be changed")
+    for name in files:
+        if _FILE_NAME.fullmatch(name) is None:
+            raise PolicyRefused(f"{name[:80]!r}: a file of policies is named like roles.cedar")
+    return {**files, _BOUNDS: bounds}
 
 
 def join_files(files: Mapping[str, str]) -> str:

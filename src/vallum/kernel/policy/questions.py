@@ -17,7 +17,19 @@ from vallum.kernel.policy.policy_set import PolicySet
 from vallum.kernel.policy.rehearse import typical_kind, typical_request
 from vallum.kernel.values import AssetRef, Decision, Obligation, Subject, SubjectKind, TenantId
 
-__all__ = ["Answer", "Replay", "droppable", "replay", "unused", "what_may", "who_may"]
+__all__ = [
+    "Answer",
+    "Replay",
+    "SubjectChange",
+    "TextChange",
+    "changed_for",
+    "changed_texts",
+    "droppable",
+    "replay",
+    "unused",
+    "what_may",
+    "who_may",
+]
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -28,6 +40,24 @@ class Answer(msgspec.Struct, frozen=True):
     asset: str
     outcome: str
     policies: tuple[str, ...]
+
+
+class SubjectChange(msgspec.Struct, frozen=True):
+    """What one subject that exists may do before and after: deny, allow, or allow with a fresh second factor."""
+
+    subject: str
+    action: str
+    asset: str
+    before: str
+    after: str
+
+
+class TextChange(msgspec.Struct, frozen=True):
+    """One policy by its id: `before` is empty for a new one, `after` for one that goes."""
+
+    policy: str
+    before: str
+    after: str
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -93,7 +123,14 @@ def replay(
         kind, _, subject_id = subject.partition(":")
         asset_kind, _, asset_id = asset.partition(":")
         request = PolicyRequest(
-            Subject(SubjectKind(kind), subject_id, TenantId(tenant), frozenset(known["roles"]), holder=known["holder"]),
+            Subject(
+                SubjectKind(kind),
+                subject_id,
+                TenantId(tenant),
+                frozenset(known["roles"]),
+                holder=known["holder"],
+                inviter=known["inviter"],
+            ),
             AssetFacts(known["subject"]) if known["subject"] is not None else None,
             action,
             AssetRef(asset_kind, asset_id),
@@ -107,6 +144,35 @@ def replay(
     effect, policies = logged
     same = (decision.effect, decision.policies) == (effect, policies)
     return Replay(entry_id, policy_set.digest, effect, decision.effect, policies, decision.policies, same)
+
+
+def changed_texts(before: PolicySet, after: PolicySet) -> list[TextChange]:
+    """Every policy that is new, gone or worded otherwise: what no sample of decisions could leave out."""
+    old, new = before.texts(), after.texts()
+    return [
+        TextChange(name, old.get(name, ""), new.get(name, ""))
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+
+
+def changed_for(
+    before: PolicySet, after: PolicySet, subjects: Iterable[tuple[Subject, AssetFacts | None]]
+) -> list[SubjectChange]:
+    """What each of these may do more or less, under their own names and with all of their roles together."""
+    changes = []
+    for subject, facts in subjects:
+        old, new = (
+            {(a.action, a.asset): a.outcome for a in what_may(policies, subject, facts)} for policies in (before, after)
+        )
+        changes += [
+            SubjectChange(
+                subject.render(), action, asset, old.get((action, asset), "deny"), new.get((action, asset), "deny")
+            )
+            for action, asset in sorted(old.keys() | new.keys())
+            if old.get((action, asset)) != new.get((action, asset))
+        ]
+    return changes
 
 
 def unused(allowed: Sequence[str], used: Iterable[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from vallum.kernel.actions import Action
 from vallum.kernel.errors import Invalid
 from vallum.kernel.policy.directory import AssetFacts
 from vallum.kernel.policy.engine import PolicyRequest, decide
-from vallum.kernel.policy.policy_set import PolicySet, check_policies, shipped_schema
+from vallum.kernel.policy.policy_set import PolicySet, check_policies, completed, shipped_schema
 from vallum.kernel.values import AssetRef, Decision, Obligation, Subject, SubjectKind, TenantId
 
 __all__ = [
@@ -107,6 +107,8 @@ def typical_request(
         attributes |= application
     if asset.kind in ("Person", "PolicyChange"):
         attributes["holder"] = "somebody else"
+    if asset.kind == "Person":
+        attributes["inviter"] = ""
     if asset.kind == "Grant":
         attributes |= {"holder": "somebody else", "role": "administrator", "break_glass": False}
     if asset.kind == "Model":
@@ -120,7 +122,7 @@ def check_cases(files: Mapping[str, str], cases_toml: str) -> list[CaseResult]:
         cases = msgspec.convert(tomllib.loads(cases_toml), _Cases).case
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as e:
         raise Invalid(f"the cases do not fit: {e}; write [[case]] tables with name, action, asset and expect") from e
-    schema = shipped_schema()
+    schema, files = shipped_schema(), completed(files)
     check_policies(files, schema)
     policy_set = PolicySet.parse(files, schema)
     return [_check(policy_set, case) for case in cases]
@@ -149,7 +151,7 @@ def _check(policy_set: PolicySet, case: _Case) -> CaseResult:
 
 def diff_policies(before: Mapping[str, str], after: Mapping[str, str]) -> list[PolicyChange]:
     """Every role and action whose outcome differs. Raises PolicyRefused when `after` could not be put in force."""
-    schema = shipped_schema()
+    schema, after = shipped_schema(), completed(after)
     check_policies(after, schema)
     old, new = PolicySet.parse(before, schema), PolicySet.parse(after, schema)
     changes = []
@@ -160,12 +162,14 @@ def diff_policies(before: Mapping[str, str], after: Mapping[str, str]) -> list[P
     return changes
 
 
-def permitted(policy_set: PolicySet, roles: frozenset[str], *, by_grant: bool = False) -> tuple[str, ...]:
-    """The actions that a person with these roles may do on a typical asset, with a fresh second factor."""
+def permitted(
+    policy_set: PolicySet, roles: frozenset[str], *, by_grant: bool = False, kind: str | None = None
+) -> tuple[str, ...]:
+    """The actions that a person with these roles may do with a fresh second factor, on a typical asset or on `kind`."""
     subject = Subject(SubjectKind.PERSON, "somebody", TenantId("default"), roles)
     found = []
     for action in Action:
-        request = typical_request(subject, action, AssetRef(typical_kind(action), "vallum"), mfa_fresh=True)
+        request = typical_request(subject, action, AssetRef(kind or typical_kind(action), "vallum"), mfa_fresh=True)
         if decide(policy_set, replace(request, by_grant=by_grant)).effect == "allow":
             found.append(str(action))
     return tuple(found)

@@ -13,7 +13,14 @@ from vallum.kernel.errors import IntegrityError, NotFound
 from vallum.kernel.keys.model import DEFAULT_TENANT
 from vallum.kernel.policy import records
 from vallum.kernel.policy.engine import decide
-from vallum.kernel.policy.policy_set import PolicySet, check_policies, digest_of, shipped_policies, shipped_schema
+from vallum.kernel.policy.policy_set import (
+    PolicySet,
+    check_policies,
+    completed,
+    digest_of,
+    shipped_policies,
+    shipped_schema,
+)
 from vallum.kernel.policy.rehearse import typical_request
 from vallum.kernel.policy.syntax import PolicyRefused
 from vallum.kernel.store.epochs import bump_epoch
@@ -22,7 +29,6 @@ from vallum.kernel.values import AssetRef, Subject, SubjectKind
 __all__ = ["PolicyStore"]
 
 EPOCH = "policy"
-_BOUNDS = "bounds.cedar"
 
 
 class PolicyStore:
@@ -72,10 +78,7 @@ class PolicyStore:
         whoever may write policies may not thereby lift what no permission overrides.
         """
         schema_text = shipped_schema()
-        bounds = shipped_policies()[_BOUNDS]
-        if files.get(_BOUNDS, bounds) != bounds:
-            raise PolicyRefused(f"{_BOUNDS} is part of every set and cannot be changed")
-        files = {**files, _BOUNDS: bounds}
+        files = completed(files)
         check_policies(files, schema_text)
         policy_set = PolicySet.parse(files, schema_text)
         local = Subject(SubjectKind.SYSTEM, "vallum", DEFAULT_TENANT)

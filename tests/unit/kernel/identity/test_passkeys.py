@@ -183,7 +183,13 @@ def test_other_types_challenges_and_keys_are_refused(identity, ada, register, si
     device = Authenticator()
     register(ada, device)
     challenge = identity.passkeys.begin_sign_in()
-    for changes in ({"type": "webauthn.create"}, {"challenge": websafe_encode(b"x" * 32)}, {"type": "payment.get"}):
+    for changes in (
+        {"type": "webauthn.create"},
+        {"challenge": websafe_encode(b"x" * 32)},
+        {"type": "payment.get"},
+        {"crossOrigin": True},
+        {"topOrigin": "https://evil.example"},
+    ):
         with pytest.raises(SignInRefused):
             identity.passkeys.check_sign_in(challenge.state, device.get(challenge.public_key, **changes))
     registration = identity.passkeys.begin_registration(ada.id, "ada")
@@ -246,6 +252,17 @@ def test_mangled_answers_are_refused_and_never_crash(identity, ada, register):
                 except SignInRefused:
                     continue
                 raise AssertionError((method, field, changed))
+
+
+def test_cbor_that_nests_deeply_is_refused(identity, ada, register):
+    device = Authenticator()
+    register(ada, device)
+    challenge = identity.passkeys.begin_sign_in()
+    answer = device.get(challenge.public_key)
+    deep = sha256(b"vallum.example").digest() + b"\x85" + b"\0" * 4 + b"\x81" * 5000
+    answer["response"]["authenticatorData"] = websafe_encode(deep)
+    with pytest.raises(SignInRefused):
+        identity.passkeys.check_sign_in(challenge.state, answer)
 
 
 def test_a_removed_passkey_and_a_disabled_person_sign_in_no_more(identity, records, ada, enrol, register, sign_in_with):

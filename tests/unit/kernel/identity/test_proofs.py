@@ -62,7 +62,7 @@ def test_a_service_asserts_itself_by_its_key(alg):
         {"iss": "svc_2"}, {"sub": "svc_2"}, {"iss": None}, {"sub": None}, {"aud": "https://evil.example/api/v1/tokens"},
         {"aud": None}, {"aud": []}, {"aud": {"x": HERE}}, {"jti": None}, {"jti": ""}, {"jti": "x" * 300}, {"jti": 5},
         {"exp": None}, {"exp": int(NOW) - 31}, {"exp": int(NOW) + 400}, {"exp": "soon"}, {"exp": True}, {"exp": 1e300},
-        {"iat": int(NOW) + 40}, {"iat": "now"}, {"iat": -1},
+        {"iat": int(NOW) + 40}, {"nbf": int(NOW) + 60}, {"nbf": "later"}, {"iat": "now"}, {"iat": -1},
     ],
 )  # fmt: skip
 def test_an_assertion_that_says_anything_else_is_refused(changes):
@@ -111,6 +111,18 @@ def test_noise_is_refused(noise):
         with pytest.raises(ProofRefused):
             check_dpop(token, "GET", (HERE,), NOW)
         assert isinstance(subject_of(token), str)
+
+
+@pytest.mark.parametrize("kty", [[], {}, None, 5, ["EC"], True])
+def test_a_key_of_no_type_is_refused(kty):
+    header = {"alg": "ES256", "typ": "dpop+jwt", "jwk": {"kty": kty}}
+    with pytest.raises(ProofRefused):
+        check_dpop(f"{encode(header)}.{encode({})}.AAAA", "POST", (HERE,), NOW)
+
+
+@pytest.mark.parametrize("sub", ["a\ud800b", "a\0b", "ä", "x" * 300, 5, None, ["a"]])
+def test_whom_no_database_could_look_for_is_nobody(sub):
+    assert subject_of(f"{encode({'alg': 'Ed25519'})}.{encode({'sub': sub})}.AAAA") == ""
 
 
 @given(st.data())

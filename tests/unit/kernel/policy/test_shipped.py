@@ -34,6 +34,7 @@ identity:key:revoke                 A          A          -            -        
 identity:person:read                A          A          -            -         -        A      -         A        -      A
 identity:person:invite              F          -          -            -         -        -      -         -        -      A
 identity:person:disable             F          F          -            -         -        -      -         F        -      A
+identity:person:unlock              F          -          -            -         -        -      -         -        -      A
 identity:service:read               A          A          -            -         -        A      -         A        -      A
 identity:service:create             F          -          -            -         -        -      -         -        -      A
 identity:service:disable            A          A          -            -         -        -      -         A        -      A

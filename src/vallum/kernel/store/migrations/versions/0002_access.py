@@ -1,6 +1,6 @@
 """Access: grants, passkeys, recovery codes, what sessions know of themselves, and which accounts are one person's.
 
-Sessions end with the upgrade: nobody knows how long the ones there were have been idle.
+Sessions and open invitations end with the upgrade: nobody knows how long those sessions were idle, and who invited.
 """
 
 import sqlalchemy as sa
@@ -40,17 +40,16 @@ def upgrade() -> None:
     )
     op.create_index("ix_grants_requester_id", "grants", ["requester_id"], unique=False)
     op.add_column("persons", sa.Column("holder", sa.Text(), nullable=True))
-    op.execute("UPDATE persons SET holder = id")
+    op.add_column("persons", sa.Column("inviter", sa.Text(), nullable=True))
+    op.execute("UPDATE persons SET holder = id, inviter = ''")
     with op.batch_alter_table("persons") as persons:
         persons.alter_column("holder", existing_type=sa.Text(), nullable=False)
-    op.add_column("enrolments", sa.Column("holder", sa.Text(), nullable=True))
-    op.create_table(
-        "known_networks",
-        sa.Column("person_id", sa.Text(), nullable=False),
-        sa.Column("network", sa.Text(), nullable=False),
-        sa.Column("last_at_seconds", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("person_id", "network", name=op.f("pk_known_networks")),
-    )
+        persons.alter_column("inviter", existing_type=sa.Text(), nullable=False)
+    op.execute("DELETE FROM enrolments")
+    with op.batch_alter_table("enrolments") as enrolments:
+        enrolments.add_column(sa.Column("holder", sa.Text(), nullable=True))
+        enrolments.add_column(sa.Column("invited_by", sa.Text(), nullable=False))
+        enrolments.add_column(sa.Column("inviter", sa.Text(), nullable=False))
     op.create_table(
         "passkeys",
         sa.Column("id", sa.Text(), nullable=False),
@@ -111,3 +110,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("issuer", "subject", name=op.f("pk_sso_subjects")),
         sa.UniqueConstraint("person_id", name=op.f("uq_sso_subjects_person_id")),
     )
+    op.add_column("api_keys", sa.Column("grant_id", sa.Text(), nullable=True))
