@@ -218,3 +218,61 @@ def test_somebody_asks_and_an_approver_sees_what_it_adds(server, browser, page):
     page.get_by_role("button", name="End").first.click()
     expect(page.get_by_text("revoked")).to_be_visible()
     assert page.problems == []
+
+
+def test_people_services_and_policies_have_rooms(server, browser, page):
+    tina = server.newcomer("tina", "administrator")
+    tina.open_console(page, server.url)
+    page.get_by_role("link", name="People").click()
+    page.get_by_label("Role of somebody new").select_option("auditor")
+    page.get_by_role("button", name="Make an enrolment link").click()
+    invited = tina.__class__("uli")
+    with server.client() as client:
+        invited.enrol(client, page.locator("#link").inner_text())
+    page.get_by_label("Name of a new service").fill("robot")
+    page.get_by_role("button", name="Create a service").click()
+    assert page.locator("#secret").inner_text().startswith("vlc_")
+    page.get_by_role("button", name="Disable robot").click()
+    expect(page.locator("tr", has_text="robot")).to_contain_text("disabled")
+    page.get_by_role("button", name="Disable uli").click()
+    expect(page.locator("tr", has_text="uli")).to_contain_text("disabled")
+
+    page.get_by_role("link", name="Policy").click()
+    page.get_by_label("May do what").fill("gateway:model:invoke")
+    page.get_by_label("On which asset").fill("Model:handbook")
+    page.get_by_role("button", name="Ask").click()
+    expect(page.locator("#answers")).to_contain_text("application:handbook-assistant")
+    page.get_by_label("Who", exact=True).fill("application:handbook-assistant")
+    page.get_by_role("button", name="Ask").click()
+    expect(page.get_by_text("application-invokes-its-models")).to_be_visible()
+    page.get_by_label("May do what").fill("<script>alert(1)</script>")
+    page.get_by_role("button", name="Ask").click()
+    expect(page.get_by_role("status")).to_contain_text("action: there are")
+    assert [p for p in page.problems if "400" not in p] == []
+
+
+def test_a_proposal_is_read_and_approved_in_the_console(start, person, browser, page):
+    server = start("--demo")
+    ada = person("ada")
+    with server.client() as client:
+        ada.enrol(client, server.ready["enrol_url"])
+        ada.sign_in(client)
+        files = client.request("GET", "/policy")["files"]
+        more = (
+            '@id("auditors-plan") permit (principal in Vallum::Role::"auditor", action == '
+            'Vallum::Action::"inventory:configuration:plan", resource);'
+        )
+        body = {"files": {**files, "more.cedar": more}, "reason": "auditors want to see plans"}
+        change = client.request("POST", "/policy/changes", body)
+    bob = server.newcomer("bob", "approver")
+    bob.open_console(page, server.url)
+    page.get_by_role("link", name="Policy").click()
+    page.get_by_role("link", name=change["id"]).click()
+    expect(page.get_by_role("heading", name="auditors-plan is new")).to_be_visible()
+    expect(page.locator("#changes")).to_contain_text("inventory:configuration:plan")
+    page.get_by_label("Code from your authenticator").fill(bob.code())
+    page.get_by_role("button", name="Approve").click()
+    expect(page.get_by_role("status")).to_contain_text("approved")
+    page.get_by_role("link", name="Policy").click()  # with the secret that came of the step-up
+    expect(page.get_by_text(change["digest"][:16])).to_be_visible()
+    assert page.problems == []

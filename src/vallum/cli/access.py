@@ -113,10 +113,10 @@ def list_keys(
         return
     rows = [
         (k["id"], k["application_id"], k["label"], "…" + k["last4"], k["created_at"],
-         "revoked" if k["revoked_at"] else "active")
+         (k["last_used_at"] or "never")[:16], "revoked" if k["revoked_at"] else "active")
         for k in found
     ]  # fmt: skip
-    print_table(("ID", "APPLICATION", "LABEL", "ENDS IN", "ISSUED", "STATE"), rows)
+    print_table(("ID", "APPLICATION", "LABEL", "ENDS IN", "ISSUED", "LAST USED", "STATE"), rows)
 
 
 @command(api_keys, "revoke", performs=("revoke_key",), example="vallum keys revoke key_01J… --data vallum-data")

@@ -21,9 +21,10 @@ from starlette.staticfiles import StaticFiles
 from vallum.api import ROUTES, Call, ControlPlane
 from vallum.api.problems import problem_of
 from vallum.api.routing import Route as ApiRoute
-from vallum.console import access_room, account_room
+from vallum.console import access_room, account_room, people_room, policy_room
 from vallum.console.visitor import Forbidden, Visitor, check_origin, read_form, visit
 from vallum.kernel.errors import Invalid, NotFound, Unauthenticated, VallumError
+from vallum.kernel.identity import ROLES
 
 __all__ = ["ConsoleApp"]
 
@@ -34,6 +35,8 @@ _ROOMS = (
     ("/console/applications", "Applications"),
     ("/console/keys", "Keys"),
     ("/console/access", "Access"),
+    ("/console/people", "People"),
+    ("/console/policy", "Policy"),
     ("/console/ledger", "Ledger"),
 )
 _HEADERS = {
@@ -63,6 +66,7 @@ class ConsoleApp:
             loader=PackageLoader("vallum.console"), autoescape=select_autoescape(), undefined=StrictUndefined
         )
         self._templates.globals["rooms"] = _ROOMS
+        self._templates.globals["roles"] = ROLES
         self._templates.globals["single_sign_on"] = control.services.identity.single_sign_on is not None
         self._sso_cookie = "__Host-vallum-sso" if url.startswith("https") else "vallum-sso"
         self._app = Starlette(routes=self._pages())
@@ -104,6 +108,8 @@ class ConsoleApp:
             Route("/console/keys/{id}/revoke", page(self._revoke_key), methods=["POST"]),
             *access_room.pages(self),
             *account_room.pages(self),
+            *people_room.pages(self),
+            *policy_room.pages(self),
             Route("/console/ledger", page(self._ledger)),
             Mount("/console/static", StaticFiles(directory=_FOLDER / "static")),
         ]

@@ -40,12 +40,14 @@ from vallum.kernel.identity.throttle import Peer, network_of
 from vallum.kernel.identity.tokens import Tokens
 from vallum.kernel.keys import Keyring
 from vallum.kernel.policy.directory import AssetFacts
+from vallum.kernel.policy.rehearse import ROLES
 from vallum.kernel.store.records import Records
 from vallum.kernel.values import AssetRef
 
 __all__ = [
     "API_KEY_PREFIX",
     "EPOCH",
+    "ROLES",
     "SESSION_PREFIX",
     "AccessToken",
     "ApiKey",

@@ -35,6 +35,7 @@ class ApiKeys:
         self._lock = Lock()
         self._generation = 0
         self._held: dict[bytes, tuple[Subject, int | None]] = {}
+        self._used: set[str] = set()
 
     def issue(
         self,
@@ -65,6 +66,7 @@ class ApiKeys:
             created_at=format_time(now),
             expires_at_seconds=expires_at_seconds,
             revoked_at=None,
+            last_used_at=None,
         )
         fields = {name: getattr(key, name) for name in ApiKey.__struct_fields__}
         conn.execute(insert(table).values(**fields, secret_hash=hash_secret(secret), grant_id=grant_id))
@@ -106,7 +108,17 @@ class ApiKeys:
         subject, expires = held
         if expires is not None and expires <= self._clock.now().timestamp():
             return None
+        self._used.add(subject.credential or "")
         return subject
+
+    def flush_uses(self) -> None:
+        """Write down which keys were used since the last time; now and then, for each use would be a write."""
+        used, self._used = self._used, set()
+        if not used:
+            return
+        now = format_time(self._clock.now())
+        with self._records.write() as conn:
+            conn.execute(update(table).where(table.c.id.in_(sorted(used))).values(last_used_at=now))
 
     def authenticate(self, secret: str) -> Subject:
         """The application that holds this key. Raises CredentialRefused. Reads the database."""
@@ -127,6 +139,7 @@ class ApiKeys:
             frozenset({"application"}),
             credential=row.id,
         )
+        self._used.add(row.id)
         with self._lock:
             # What was read before a refresh may be a key revoked since: it must not be kept past it.
             if generation == self._generation and len(self._held) < _MAX_HELD:

@@ -108,7 +108,7 @@ class IssuedSession(msgspec.Struct, frozen=True):
 
 
 class ApiKey(msgspec.Struct, frozen=True):
-    """An application's key, without its secret. `last4` lets people tell keys apart."""
+    """An application's key, without its secret. `last4` tells keys apart; `last_used_at` is to the minute."""
 
     id: str
     application_id: str
@@ -118,6 +118,7 @@ class ApiKey(msgspec.Struct, frozen=True):
     created_at: str
     expires_at_seconds: int | None
     revoked_at: str | None
+    last_used_at: str | None
 
 
 class IssuedKey(msgspec.Struct, frozen=True):

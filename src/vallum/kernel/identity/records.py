@@ -120,6 +120,7 @@ api_keys = Table(
     Column("created_at", Text, nullable=False),
     Column("expires_at_seconds", BigInteger),
     Column("revoked_at", Text),
+    Column("last_used_at", Text),
     Column("grant_id", Text),  # under which it was issued, and with which it ends
 )
 Index("ix_api_keys_application_id", api_keys.c.application_id)

@@ -102,3 +102,17 @@ def test_a_mistyped_key_is_told_without_the_database(place, char):
 @given(st.text())
 def test_noise_is_no_key(noise):
     assert not is_well_formed(noise, API_KEY_PREFIX)
+
+
+def test_last_use_is_written_down_now_and_then(identity, open_identity, issue, clock):
+    issued, other = issue(), issue()
+    identity.api_keys.flush_uses()
+    assert identity.api_keys.key(issued.key.id).last_used_at is None
+    identity.api_keys.authenticate(issued.secret)
+    clock.pass_(60)
+    identity.api_keys.recognise(issued.secret)
+    identity.api_keys.flush_uses()
+    assert identity.api_keys.key(issued.key.id).last_used_at == "2026-05-04T12:01:05.000000Z"
+    assert identity.api_keys.key(other.key.id).last_used_at is None
+    with pytest.raises(CredentialRefused):
+        identity.api_keys.authenticate(new_secret(API_KEY_PREFIX))

@@ -110,4 +110,5 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("issuer", "subject", name=op.f("pk_sso_subjects")),
         sa.UniqueConstraint("person_id", name=op.f("uq_sso_subjects_person_id")),
     )
+    op.add_column("api_keys", sa.Column("last_used_at", sa.Text(), nullable=True))
     op.add_column("api_keys", sa.Column("grant_id", sa.Text(), nullable=True))
