@@ -107,7 +107,13 @@ class CounterSettings(_Section, frozen=True):
 class KeySettings(_Section, frozen=True):
     """The root key that wraps every other key."""
 
-    root: Annotated[Literal["file"], Meta(description="The root key provider.")] = "file"
+    root: Annotated[
+        Literal["file", "pkcs11"], Meta(description="Where the root key lies: in a file, or in an HSM (extra `hsm`).")
+    ] = "file"
+    pkcs11_module: Annotated[str, Meta(description="The HSM's PKCS#11 module, a shared library.")] = ""
+    pkcs11_token: Annotated[str, Meta(description="The label of the token that holds the root key.")] = ""
+    pkcs11_pin_file: Annotated[str, Meta(description="A file whose first line is the token's user PIN.")] = ""
+    pkcs11_label: Annotated[str, Meta(min_length=1, description="The root key's label on the token.")] = "vallum"
     passphrase_file: Annotated[
         str, Meta(description="A file whose first line seals the root key. Empty: the key file is only mode 0600.")
     ] = ""
@@ -371,6 +377,9 @@ def _cross_checks(settings: Settings) -> Iterator[str]:
         yield "server.certificate_file and server.key_file: give both or neither"
     if server.workers > 1 and not settings.counters.url:
         yield "server.workers: more than one needs counters.url, since limits are counted in process without it"
+    keys = settings.keys
+    if keys.root == "pkcs11" and not (keys.pkcs11_module and keys.pkcs11_token and keys.pkcs11_pin_file):
+        yield "keys.root: an HSM needs keys.pkcs11_module, keys.pkcs11_token and keys.pkcs11_pin_file"
     oidc = settings.oidc
     if oidc.issuer:
         if not oidc.client_id or not oidc.roles:

@@ -7,7 +7,7 @@ pyca/cryptography. The formats are documented, with test vectors, in docs/keys.m
 from vallum.kernel.keys.errors import KeyDestroyed, RootKeyRefused, SealBroken
 from vallum.kernel.keys.keyring import EPOCH, Keyring
 from vallum.kernel.keys.model import DEFAULT_TENANT, KeysetRecord, KeyVersion, Purpose, SecretRecord
-from vallum.kernel.keys.providers import FileRoot, RootKeyProvider
+from vallum.kernel.keys.providers import FileRoot, Pkcs11Root, RootKeyProvider
 from vallum.kernel.keys.streaming import StreamBroken, decrypt_stream, encrypt_stream
 from vallum.kernel.keys.vault import Vault
 
@@ -19,6 +19,7 @@ __all__ = [
     "KeyVersion",
     "Keyring",
     "KeysetRecord",
+    "Pkcs11Root",
     "Purpose",
     "RootKeyProvider",
     "RootKeyRefused",
