@@ -69,7 +69,7 @@ def test_a_root_key_that_is_gone_is_not_replaced(start, vallum):
     (server.data / "root.key").rename(server.data / "elsewhere")
     done = vallum("up", "--data", server.data, "--port", server.port, check=False)
     assert done.returncode == 2
-    assert "put that file back" in done.stderr
+    assert "put that one back" in done.stderr
     assert not (server.data / "root.key").exists()
 
 

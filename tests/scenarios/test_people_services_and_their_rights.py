@@ -60,6 +60,8 @@ def test_a_session_reads_and_changes_and_ends(server, alice):
     with pytest.raises(Denied, match="no such asset"):
         alice.issue_key("no-such-application", label="x")
     with pytest.raises(Invalid):
+        alice.issue_key("handbook-assistant", label="x\u202e")
+    with pytest.raises(Invalid):
         alice.issue_key("handbook-assistant", label="x", expires_in_days=0)
     issues = [e for e in changes(server) if e["action"] == "identity:key:issue" and e["subject"][:7] == "person:"]
     assert {"ok", "error"} <= {e["outcome"] for e in issues}

@@ -6,7 +6,7 @@ import binascii
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -92,7 +92,7 @@ class ApiApp:
             subject=subject,
             session=session,
             credential=credential,
-            peer=peer_of(scope, headers, self._control.services.trusted_proxies),
+            peer=peer_of(scope, self._control.services.trusted_proxies),
             dpop=dpop,
             urls=urls,
         )
@@ -104,20 +104,31 @@ class ApiApp:
         return route.status, "application/json", body, extra
 
 
-def peer_of(scope: Any, headers: Mapping[str, str], trusted: Sequence[Network] = ()) -> Peer:
+def peer_of(scope: Any, trusted: Sequence[Network] = ()) -> Peer:
     """The connection's own address; behind a proxy that is `trusted`, the last one before it in X-Forwarded-For.
 
-    Headers that a client may write are believed of nobody else.
+    Headers that a client may write are believed of nobody else. Several lines of one header are one list (RFC 9110).
     """
+    lines: dict[bytes, list[str]] = {b"x-forwarded-for": [], b"user-agent": []}
+    for name, value in scope["headers"]:
+        if name.lower() in lines:
+            lines[name.lower()].append(value.decode("latin-1"))
     client = scope.get("client")
     address = str(client[0]) if client else ""
-    for before in reversed(headers.get("x-forwarded-for", "").split(",")):
+    for before in reversed(",".join(lines[b"x-forwarded-for"]).split(",")):
         if not _is_in(address, trusted):
             break
-        address = before.strip() or address
-    said = headers.get("user-agent", "")[:_MAX_DEVICE_CHARS]
+        address = _without_port(before.strip()) or address
+    said = " ".join(lines[b"user-agent"])[:_MAX_DEVICE_CHARS]
     device = "".join(char for char in said if char.isascii() and char.isprintable())
     return Peer(network_of(address), device)
+
+
+def _without_port(address: str) -> str:
+    """As some proxies write it: 203.0.113.9:4711, [2001:db8::1]:80."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address
 
 
 def _is_in(address: str, networks: Sequence[Network]) -> bool:
@@ -125,6 +136,8 @@ def _is_in(address: str, networks: Sequence[Network]) -> bool:
         parsed = ip_address(address)
     except ValueError:
         return False
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped  # of a listener that takes both
     return any(parsed in network for network in networks)
 
 

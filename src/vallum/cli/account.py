@@ -91,13 +91,13 @@ def recovery_codes(url: Url = None, as_json: AsJson = False) -> None:
 
 @command(app, "password", performs=("change_password",), example="vallum account password")
 def change_password(url: Url = None, as_json: AsJson = False) -> None:
-    """Change your password; your other devices sign out. It is asked for, or the first line of a pipe."""
+    """Change your password; every device signs out, this one too. It is asked for, or the first line of a pipe."""
     password = read_secret_line("New password: ")
     if sys.stdin.isatty() and read_secret_line("Again: ") != password:
         raise Invalid("the two are not the same: nothing was changed")
     with opened(None, url) as transport:
         ended = transport.perform("change_password", body={"password": password})
-    report(as_json, ended, f"changed; {ended['sessions']} other sessions ended")
+    report(as_json, ended, f"changed; {ended['sessions']} sessions ended, this one too: vallum login")
 
 
 @command(app, "activity", performs=("list_own_entries",), example="vallum account activity -n 50")

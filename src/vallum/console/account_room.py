@@ -99,7 +99,9 @@ class _AccountRoom:
 
     async def password(self, request: Request, visitor: Visitor, form: Form) -> dict[str, Any]:
         ended = await self._console.perform("change_password", visitor, body={"password": form.get("password", "")})
-        return {"notice": f"Your password is changed; {ended.sessions} other sessions ended."}
+        return {
+            "notice": f"Your password is changed, and {ended.sessions} sessions ended, this one too: sign in again."
+        }
 
     async def end_others(self, request: Request, visitor: Visitor, form: Form) -> dict[str, Any]:
         ended = await self._console.perform("end_other_sessions", visitor)

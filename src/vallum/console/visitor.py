@@ -63,7 +63,7 @@ class Visitor:
 def visit(control: ControlPlane, request: Request, url: str) -> Visitor:
     """Reads the database. A session that ended makes a stranger."""
     secure = url.startswith("https")
-    path, peer = request.url.path, peer_of(request.scope, request.headers, control.services.trusted_proxies)
+    path, peer = request.url.path, peer_of(request.scope, control.services.trusted_proxies)
     secret = request.cookies.get(_cookie_name(secure), "")
     if not secret:
         return Visitor.stranger(path, secure=secure, peer=peer)

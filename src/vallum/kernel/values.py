@@ -26,8 +26,9 @@ class GrantedRole:
     role: str
     asset: str
 
-    def covers(self, asset: "AssetRef") -> bool:
-        return self.asset in ("", asset.render(), f"{asset.kind}:*")
+    def covers(self, asset: "AssetRef", application: object = None) -> bool:
+        """`application` is the one that the asset belongs to, as a key does: who holds that, holds its keys."""
+        return self.asset in ("", asset.render(), f"{asset.kind}:*", f"Application:{application}")
 
 
 @dataclass(frozen=True, slots=True)

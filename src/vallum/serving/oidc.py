@@ -5,7 +5,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore
 from time import monotonic
 from typing import Any
 from urllib.parse import quote_plus, urlencode, urlsplit
@@ -21,6 +21,8 @@ __all__ = ["HttpOidcProvider"]
 _MAX_BYTES = 1 << 20
 _KEPT_SECONDS = 3600
 _AFRESH_SECONDS = 30  # at most: whoever sends tokens with unknown keys must not make us ask each time
+_AT_ONCE = 2  # a provider that hangs must not hold the threads that everybody else's requests need
+_FAILED_SECONDS = 5.0
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -35,35 +37,34 @@ class HttpOidcProvider:
         self._issuer = issuer
         self._client_id = client_id
         self._client_secret = client_secret
-        builder = SyncClientBuilder().user_agent("vallum").timeout(timedelta(seconds=10)).follow_redirects(False)
+        builder = SyncClientBuilder().user_agent("vallum").timeout(timedelta(seconds=5)).follow_redirects(False)
         if ca_file:
             try:
                 builder = builder.add_root_certificate_pem(Path(ca_file).read_bytes())
             except OSError as e:
                 raise Invalid(f"oidc.ca_file cannot be read: {e.strerror}") from e
         self._client: SyncClient = builder.build()
-        self._lock = Lock()
+        self._places = BoundedSemaphore(_AT_ONCE)
+        self._failed_until = 0.0
         self._metadata: tuple[float, Mapping[str, Any]] | None = None
         self._keys: tuple[float, list[Mapping[str, Any]]] | None = None
 
     def metadata(self) -> Mapping[str, Any]:
-        with self._lock:
-            if self._metadata is None or monotonic() - self._metadata[0] > _KEPT_SECONDS:
-                found = self._get(self._issuer.rstrip("/") + "/.well-known/openid-configuration")
-                self._metadata = (monotonic(), require(found, self._issuer))
-            return self._metadata[1]
+        kept = self._metadata
+        if kept is None or monotonic() - kept[0] > _KEPT_SECONDS:
+            found = self._get(self._issuer.rstrip("/") + "/.well-known/openid-configuration")
+            kept = self._metadata = (monotonic(), require(found, self._issuer))
+        return kept[1]
 
     def keys(self, *, afresh: bool = False) -> list[Mapping[str, Any]]:
-        uri = str(self.metadata()["jwks_uri"])
-        with self._lock:
-            age = None if self._keys is None else monotonic() - self._keys[0]
-            if self._keys is None or age is None or age > (_AFRESH_SECONDS if afresh else _KEPT_SECONDS):
-                found = self._get(uri).get("keys")
-                if not isinstance(found, list):
-                    raise Unavailable("the single sign-on provider's keys cannot be read")
-                keys: list[Mapping[str, Any]] = [key for key in found if isinstance(key, dict)]
-                self._keys = (monotonic(), keys[:50])
-            return self._keys[1]
+        uri, kept = str(self.metadata()["jwks_uri"]), self._keys
+        if kept is None or monotonic() - kept[0] > (_AFRESH_SECONDS if afresh else _KEPT_SECONDS):
+            found = self._get(uri).get("keys")
+            if not isinstance(found, list):
+                raise Unavailable("the single sign-on provider's keys cannot be read")
+            keys: list[Mapping[str, Any]] = [key for key in found if isinstance(key, dict)]
+            kept = self._keys = (monotonic(), keys[:50])
+        return kept[1]
 
     def exchange(self, code: str, verifier: str, redirect_uri: str) -> str:
         form = {
@@ -92,6 +93,17 @@ class HttpOidcProvider:
         return answer
 
     def _send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> tuple[int, dict[str, Any]]:
+        if monotonic() < self._failed_until or not self._places.acquire(blocking=False):
+            raise Unavailable("the single sign-on provider does not answer, or is busy: try again in some seconds")
+        try:
+            return self._ask(method, url, headers, body)
+        except Unavailable:
+            self._failed_until = monotonic() + _FAILED_SECONDS
+            raise
+        finally:
+            self._places.release()
+
+    def _ask(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> tuple[int, dict[str, Any]]:
         request = self._client.request(method, url).headers(headers)
         if body is not None:
             request = request.body_bytes(body)

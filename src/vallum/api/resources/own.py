@@ -14,6 +14,7 @@ from vallum.kernel.errors import Invalid, NotFound
 from vallum.kernel.gate import Change
 from vallum.kernel.identity import (
     IssuedSession,
+    NoRoleLeft,
     Passkey,
     PasskeyChallenge,
     Proof,
@@ -99,10 +100,17 @@ def begin_sso(services: Services, call: Call) -> SsoBegin:
 
 def check_sso(services: Services, call: Call) -> VerifiedSso:
     given = call.body
-    return _sso(services).check(given.kept, given.state, given.code, given.iss)
+    services.identity.services.count_attempt("single sign-on", call.peer)
+    try:
+        return _sso(services).check(given.kept, given.state, given.code, given.iss)
+    except NoRoleLeft as left:
+        with services.records.write() as conn:
+            _sso(services).withdraw(conn, left.subject)
+        raise
 
 
 def open_sso_session(services: Services, call: Call, conn: Connection) -> tuple[IssuedSession, str]:
+    services.identity.services.attempt_succeeded(conn, "single sign-on", call.peer)
     proof = _sso(services).admit(conn, call.prepared)
     issued = services.identity.sessions.open(conn, VerifiedSignIn(proof, call.peer))
     return issued, f"person:{issued.session.person_id}"
@@ -183,10 +191,10 @@ def hash_password(services: Services, call: Call) -> str:
 
 
 def change_password(services: Services, call: Call, change: Change) -> Ended:
-    """Whoever knew the old one is signed out with it."""
+    """Whoever knew the old one is signed out with it, and so is every copy of this session."""
     session = _session(call)
     services.identity.people.change_password(change.conn, session.person_id, call.prepared)
-    return Ended(services.identity.sessions.end_all(change.conn, session.person_id, but=session.id))
+    return Ended(services.identity.sessions.end_all(change.conn, session.person_id))
 
 
 def _session(call: Call) -> Session:
@@ -259,7 +267,7 @@ ROUTES = (
         status=201,
     ),
     Route(
-        method="PUT", path="/password", name="change_password", summary="Change your password; other devices sign out",
+        method="PUT", path="/password", name="change_password", summary="Change your password; every device signs out",
         access="change", action=Action.ACCOUNT_CHANGE, asset=system, prepare=hash_password,
         perform=change_password, body=NewPassword, answer=Ended,
     ),

@@ -27,7 +27,15 @@ from vallum.kernel.identity.model import (
     Session,
     SignInRefused,
 )
-from vallum.kernel.identity.oidc import OidcConfig, OidcProvider, SingleSignOn, SsoBegin, SsoRefused, VerifiedSso
+from vallum.kernel.identity.oidc import (
+    NoRoleLeft,
+    OidcConfig,
+    OidcProvider,
+    SingleSignOn,
+    SsoBegin,
+    SsoRefused,
+    VerifiedSso,
+)
 from vallum.kernel.identity.passkeys import Passkey, PasskeyChallenge, Passkeys, VerifiedPasskey
 from vallum.kernel.identity.passwords import Passwords
 from vallum.kernel.identity.people import EPOCH, People
@@ -64,6 +72,7 @@ __all__ = [
     "IssuedService",
     "IssuedSession",
     "NameTaken",
+    "NoRoleLeft",
     "OidcConfig",
     "OidcProvider",
     "Passkey",
@@ -149,7 +158,8 @@ class Identity:
                     service = self.services.service(ref.id)
                     return AssetFacts({"tenant": service.tenant}, service.version)
                 case "ApiKey":
-                    return AssetFacts({"tenant": self.api_keys.key(ref.id).tenant})
+                    key = self.api_keys.key(ref.id)
+                    return AssetFacts({"tenant": key.tenant, "application": key.application_id})
         except NotFound:
             pass
         return None

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError as UniqueViolation
 
 from vallum.kernel.clock import Clock, format_time
@@ -30,9 +30,10 @@ from vallum.kernel.identity.tokens import TokenRefused, Tokens
 from vallum.kernel.identity.totp import new_totp_secret
 from vallum.kernel.ids import new_id
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Purpose
+from vallum.kernel.policy.engine import FRESH_SECONDS
 from vallum.kernel.store.epochs import bump_epoch
 
-__all__ = ["OidcConfig", "OidcProvider", "SingleSignOn", "SsoBegin", "SsoRefused", "VerifiedSso"]
+__all__ = ["NoRoleLeft", "OidcConfig", "OidcProvider", "SingleSignOn", "SsoBegin", "SsoRefused", "VerifiedSso"]
 
 BEGIN_SECONDS = 600  # somebody may have to find their phone
 _STATE = "sso-state+jwt"
@@ -59,6 +60,14 @@ class OidcConfig:
     scope: str = "openid profile email"
     amr: frozenset[str] = frozenset({"mfa"})
     acr: frozenset[str] = frozenset()
+
+
+class NoRoleLeft(SsoRefused):
+    """The provider vouches for somebody whose groups give no role here, or none any more."""
+
+    def __init__(self, message: str, subject: str) -> None:
+        super().__init__(message)
+        self.subject = subject
 
 
 class OidcProvider(Protocol):
@@ -129,6 +138,7 @@ class SingleSignOn:
             "nonce": nonce,
             "code_challenge": _base64url(sha256(verifier.encode()).digest()),
             "code_challenge_method": "S256",
+            "max_age": str(FRESH_SECONDS),  # so that auth_time has to come, and the session starts with a fresh factor
         }
         if self._config.acr:
             query["acr_values"] = " ".join(sorted(self._config.acr))
@@ -180,6 +190,16 @@ class SingleSignOn:
                 conn.execute(update(table.persons).where(p.id == person_id).values(roles=roles, version=p.version + 1))
                 bump_epoch(conn, _EPOCH)
         return ProvenElsewhere(person_id, verified.mfa_at_seconds, verified.state_id, verified.state_expires_at_seconds)
+
+    def withdraw(self, conn: Connection, subject: str) -> None:
+        """The directory took somebody's groups: what they hold here goes at once, their sessions with it."""
+        s, p = table.sso_subjects.c, table.persons.c
+        query = select(s.person_id).where(s.issuer == self._config.issuer, s.subject == subject)
+        person_id = conn.execute(query).scalar()
+        if person_id is not None:
+            conn.execute(update(table.persons).where(p.id == person_id).values(roles="member", version=p.version + 1))
+            conn.execute(delete(table.sessions).where(table.sessions.c.person_id == person_id))
+            bump_epoch(conn, _EPOCH)
 
     def _new_person(self, conn: Connection, verified: VerifiedSso, roles: str) -> str:
         """Without a password, and with a second factor that nobody knows: the provider is the way in."""
@@ -247,15 +267,15 @@ class SingleSignOn:
         proven = isinstance(methods, list) and bool(self._config.amr & {m for m in methods if isinstance(m, str)})
         if not proven and claims.get("acr") not in self._config.acr:
             raise SsoRefused("your provider did not say that it asked for a second factor: set one up there")
-        at = claims.get("auth_time", claims["iat"])
-        return min(at, int(self._clock.now().timestamp())) if type(at) is int else int(claims["iat"])
+        at = claims.get("auth_time")  # one that does not say when has proven nothing fresh
+        return max(0, min(at, int(self._clock.now().timestamp()))) if type(at) is int else 0
 
     def _roles(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
         groups = claims.get(self._config.groups_claim)
         held = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
         roles = {self._config.roles[group] for group in held if isinstance(group, str) and group in self._config.roles}
         if not roles:
-            raise SsoRefused("none of your groups gives you a role here: ask an administrator")
+            raise NoRoleLeft("none of your groups gives you a role here: ask an administrator", str(claims["sub"]))
         return tuple(sorted(roles))
 
     def _name(self, claims: Mapping[str, Any]) -> str:

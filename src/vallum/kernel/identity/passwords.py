@@ -16,7 +16,7 @@ MIN_PASSWORD_CHARS = 12
 MAX_PASSWORD_CHARS = 1024  # a bound on work; nobody types more
 
 _AT_ONCE = 2  # each takes 64 MiB: more at once would let strangers fill the memory
-_WAITING = 1  # more would hold threads that everybody else's requests need
+_WAITING, _WAIT_SECONDS = 2, 1.0  # more would hold threads that everybody else's requests need
 
 
 class Passwords:
@@ -41,19 +41,19 @@ class Passwords:
             return self._hasher.hash(normal)
 
     def matches(self, stored: str | None, password: str) -> bool:
-        """False for `stored` None too, after the same work: time tells nobody which names exist."""
+        """False for `stored` None or empty too, after the same work: time tells nobody who is there, or has one."""
         normal = _normal(password)[: MAX_PASSWORD_CHARS + 1]
         with self._turn():
             try:
-                self._hasher.verify(stored if stored is not None else self._nobody, normal)
+                self._hasher.verify(stored or self._nobody, normal)
             except (VerificationError, InvalidHashError):
                 return False
-        return stored is not None
+        return bool(stored)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """Raises LimitExceeded when too many wait already."""
-        if not self._queue.acquire(blocking=False):
+        if not self._queue.acquire(timeout=_WAIT_SECONDS):
             raise LimitExceeded("too many people sign in at this moment: try again in a second", 1)
         try:
             with self._slots:

@@ -70,7 +70,7 @@ class People:
     ) -> str:
         """The token of a one-time enrolment link. `same_as` is the id of a person whose second account this will be.
 
-        `by` is who invites: whom they let in decides nothing that they ask for, and their links end with them.
+        `by` is who invites: their open links end with them, and policies may ask who let somebody in.
 
         Raises Invalid for a role that does not exist, NotFound for a person who does not.
         """
@@ -199,6 +199,7 @@ class People:
 
     def hash_password(self, person_id: str, password: str) -> str:
         """Outside of the transaction, which it would hold up. Raises NotFound, Invalid for one that will not do."""
+        self._check_local(person_id)
         return self._passwords.hash(password, self.person(person_id).name)
 
     def change_password(self, conn: Connection, person_id: str, hashed: str) -> None:
@@ -215,8 +216,18 @@ class People:
         bump_epoch(conn, EPOCH)
 
     def new_recovery_codes(self, conn: Connection, person_id: str) -> RecoveryCodes:
-        """In place of all that this person had."""
+        """In place of all that this person had. Raises Conflict for somebody who signs in by single sign-on."""
+        self._check_local(person_id)
         return RecoveryCodes(new_recovery_codes(conn, person_id, format_time(self._clock.now())))
+
+    def _check_local(self, person_id: str) -> None:
+        """Raises Conflict for somebody of the directory's, NotFound."""
+        with self._records.read() as conn:
+            hashed = conn.execute(select(table.persons.c.password_hash).where(table.persons.c.id == person_id)).scalar()
+        if hashed is None:
+            raise NotFound("there is no such person")
+        if not hashed:
+            raise Conflict("you sign in by single sign-on: passwords and recovery codes are your provider's")
 
     # Parts.
 

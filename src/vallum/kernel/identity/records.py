@@ -6,8 +6,8 @@ from vallum.kernel.store.records import metadata
 
 __all__ = [
     "api_keys",
+    "attempts",
     "enrolments",
-    "failures",
     "grants",
     "passkeys",
     "persons",
@@ -67,12 +67,12 @@ sessions = Table(
 )
 Index("ix_sessions_person_id", sessions.c.person_id)
 
-failures = Table(
-    "sign_in_failures",
+# How much of each limit is used up: the time at which all of it will have come back, Unix seconds.
+attempts = Table(
+    "attempts",
     metadata,
-    Column("name", Text, primary_key=True),  # what they count against (`throttle`): a name that need not exist
-    Column("refused", Integer, nullable=False),
-    Column("last_at_seconds", BigInteger, nullable=False),
+    Column("key", Text, primary_key=True),  # what they count against: a name in it need not exist
+    Column("until", Double, nullable=False),
 )
 
 passkeys = Table(

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import NotFound
 from vallum.kernel.identity import records as table
-from vallum.kernel.identity.factors import Proof, use_proof
+from vallum.kernel.identity.factors import Proof, ProvenElsewhere, use_proof
 from vallum.kernel.identity.grants import live_grants
 from vallum.kernel.identity.model import CredentialRefused, IssuedSession, Session, SignInRefused
 from vallum.kernel.identity.secrets import SESSION_PREFIX, hash_secret, is_well_formed, new_secret
@@ -47,6 +47,8 @@ class Sessions:
         now = self._clock.now()
         seconds, text = int(now.timestamp()), format_time(now)
         person = use_proof(conn, verified.proof, seconds, text)
+        if not person.password_hash and not isinstance(verified.proof, ProvenElsewhere):
+            raise SignInRefused("you sign in by single sign-on; a passkey steps up, but does not sign in")
         peer = verified.peer
         self._throttle.succeeded(conn, person.name, peer)
         secret = new_secret(SESSION_PREFIX)

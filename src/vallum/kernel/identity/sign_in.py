@@ -58,16 +58,18 @@ class SignIn:
         with self._records.read() as conn:
             row = conn.execute(select(table.persons).where(table.persons.c.name == known)).one_or_none()
             proof = None if row is None else self._proof(conn, row, code, now)
-            waits = self._throttle.code_waits(conn, known, now) > 0
-        right = self._passwords.matches(row.password_hash if row is not None else None, password)
+        try:
+            right = self._passwords.matches(row.password_hash if row is not None else None, password)
+        except LimitExceeded:
+            with self._records.write() as conn:
+                self._throttle.not_judged(conn, known, peer)
+            raise
         if row is None or not right or row.disabled_at is not None:
             raise SignInRefused(_REFUSED)
-        if waits and not isinstance(proof, ProvenRecoveryCode):
+        with self._records.write() as conn:
+            judged = self._throttle.take_code(conn, known, now)
+        if proof is None or not (judged or isinstance(proof, ProvenRecoveryCode)):
             raise SignInRefused(_REFUSED)  # told apart from nothing outside: whoever got here knows the password
-        if proof is None:
-            with self._records.write() as conn:
-                self._throttle.code_refused(conn, known, now)
-            raise SignInRefused(_REFUSED)
         return VerifiedSignIn(proof, peer)
 
     def check_again(self, person_id: str, code: str) -> Proof:
@@ -79,14 +81,14 @@ class SignIn:
                 raise SignInRefused(_REFUSED)
             left = self._throttle.code_waits(conn, row.name, now)
             proof = self._proof(conn, row, code, now)
-        if left and not isinstance(proof, ProvenRecoveryCode):
+        with self._records.write() as conn:
+            judged = self._throttle.take_code(conn, row.name, now)
+        if not (judged or isinstance(proof, ProvenRecoveryCode)):
             raise LimitExceeded(
                 f"too many wrong codes: wait {left} seconds, or use a passkey or a recovery code; "
                 "an administrator can lift it (vallum people unlock)", left,
             )  # fmt: skip
         if proof is None:
-            with self._records.write() as conn:
-                self._throttle.code_refused(conn, row.name, now)
             raise SignInRefused(_REFUSED)
         return proof
 

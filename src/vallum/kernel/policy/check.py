@@ -10,6 +10,8 @@ from threading import Thread, stack_size
 
 import cedarpy
 
+from vallum.kernel.policy.syntax import policy_texts
+
 __all__ = ["problems_of"]
 
 _STACK_BYTES = 1 << 20  # half of what a Rust thread gets by default, which is the smallest that decides
@@ -32,6 +34,8 @@ def problems_of(policies: str, schema: str) -> list[str]:
             ids.append(name)
         else:
             found.append('a policy has no @id("…"): decisions name the policies that made them')
+    if len(policy_texts({"": policies})) != len(ids) or set(policy_texts({"": policies})) != set(ids):
+        found.append("the policies' ids cannot be told from the text: write @id first, plainly, and each once")
     found += [f'@id("{name}") is there twice' for name in sorted({n for n in ids if ids.count(n) > 1})]
     if parsed.get("templates"):
         found.append("templates are not supported: write the policy out")

@@ -88,8 +88,10 @@ class PolicyEngine:
         decision = self._decide(subject, action, asset)
         if decision.effect == "allow" or not subject.grants or decision.obligations:
             return decision
+        facts = self._directory.facts(asset)
+        application = facts.attributes.get("application") if facts is not None else None
         for grant in subject.grants:
-            if not grant.covers(asset):
+            if not grant.covers(asset, application):
                 continue
             raised = replace(subject, roles=subject.roles | {grant.role})
             elevated = self._decide(raised, action, asset, by_grant=True)

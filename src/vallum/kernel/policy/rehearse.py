@@ -109,6 +109,8 @@ def typical_request(
         attributes["holder"] = "somebody else"
     if asset.kind == "Person":
         attributes["inviter"] = ""
+    if asset.kind == "ApiKey":
+        attributes["application"] = "application"
     if asset.kind == "Grant":
         attributes |= {"holder": "somebody else", "role": "administrator", "break_glass": False}
     if asset.kind == "Model":

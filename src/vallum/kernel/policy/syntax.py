@@ -15,7 +15,8 @@ MAX_POLICY_BYTES = 262_144  # the shipped set is some kilobytes
 MAX_NESTING = 64  # about a tenth of what crashes the parser
 
 _SKIPPED = re.compile(r'//[^\n]*|"(?:[^"\\]|\\.)*"', re.DOTALL)
-_ID = re.compile(r'@id\(\s*"((?:[^"\\]|\\.)*)"\s*\)')
+_COMMENT = re.compile(r'//[^\n]*|("(?:[^"\\]|\\.)*")', re.DOTALL)
+_ANNOTATION = re.compile(r'\s*@\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:\(\s*"((?:[^"\\]|\\.)*)"\s*\))?')
 
 
 class PolicyRefused(Invalid):
@@ -41,10 +42,23 @@ def check_bounds(files: Mapping[str, str]) -> None:
 
 
 def policy_texts(files: Mapping[str, str]) -> dict[str, str]:
-    """Each policy's own text by its `@id`. Policies without one are left out; validation refuses them."""
-    return {
-        found.group(1): text for file in files.values() for text in _statements(file) if (found := _ID.search(text))
-    }
+    """Each policy's own text by its `@id`. Policies without one are left out; validation refuses them.
+
+    Only annotations at the head of a statement count, never what a comment or a string holds; validation refuses a
+    set whose ids Cedar's own parser reads otherwise, so that nobody reads one policy for another.
+    """
+    found = ((_id_of(text), text) for file in files.values() for text in _statements(file))
+    return {name: text for name, text in found if name is not None}
+
+
+def _id_of(statement: str) -> str | None:
+    plain = _COMMENT.sub(lambda m: m.group(1) or " " * len(m.group()), statement)
+    at = 0
+    while (annotation := _ANNOTATION.match(plain, at)) is not None:
+        if annotation.group(1) == "id":
+            return annotation.group(2)
+        at = annotation.end()
+    return None
 
 
 def _statements(text: str) -> Iterator[str]:

@@ -6,9 +6,11 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from vallum.kernel.errors import Invalid
+from vallum.kernel.errors import Conflict, Invalid
 from vallum.kernel.identity import (
+    CredentialRefused,
     NameTaken,
+    NoRoleLeft,
     OidcConfig,
     SignInRefused,
     SingleSignOn,
@@ -16,6 +18,8 @@ from vallum.kernel.identity import (
     Tokens,
     VerifiedSignIn,
 )
+from vallum.kernel.identity import records as table
+from vallum.kernel.identity.factors import ProvenPasskey
 
 ISSUER = "https://login.example"
 KEYS = {
@@ -154,6 +158,8 @@ def test_the_second_factor_is_as_old_as_the_provider_says(identity, finish, sign
     issued = sign_in(finish(auth_time=now - 3600))
     subject, _ = identity.sessions.authenticate(issued.secret)
     assert subject.mfa_at_seconds == now - 3600
+    silent = sign_in(finish(sub="u-3", preferred_username="eve"))
+    assert identity.sessions.authenticate(silent.secret)[0].mfa_at_seconds == 0
     late = sign_in(finish(sub="u-2", preferred_username="bob", auth_time=now + 10_000))
     assert identity.sessions.authenticate(late.secret)[0].mfa_at_seconds == now
 
@@ -188,3 +194,41 @@ def test_a_change_of_groups_is_a_change_of_roles(identity, finish, sign_in):
     again = sign_in(finish(groups=["sec"]))
     assert again.session.roles == ("security",)
     assert identity.people.person(first.session.person_id).version == 2
+
+
+def test_the_directorys_people_make_themselves_no_other_way_in(identity, records, finish, sign_in):
+    person_id = sign_in(finish()).session.person_id
+    with pytest.raises(Conflict, match="provider"):
+        identity.people.hash_password(person_id, "a way around the directory")
+    with pytest.raises(Conflict), records.write() as conn:
+        identity.people.new_recovery_codes(conn, person_id)
+    passkey = ProvenPasskey(person_id, "pky_1", 0, "tok_passkey", 2_000_000_000)
+    with records.write() as conn:
+        row = {"id": "pky_1", "person_id": person_id, "label": "x", "credential_id": b"1", "credential": b"1"}
+        conn.execute(table.passkeys.insert().values(**row, sign_count=0, backed_up=0, created_at="2026"))
+    with pytest.raises(SignInRefused, match="steps up"), records.write() as conn:
+        identity.sessions.open(conn, VerifiedSignIn(passkey))
+    with records.write() as conn:
+        issued = sign_in_session = identity.sessions.list(person_id)[0]
+        assert identity.sessions.step_up(conn, sign_in_session, passkey).session.id == issued.id
+
+
+def test_who_loses_every_group_loses_what_they_hold_at_once(identity, records, sso, finish, sign_in):
+    issued = sign_in(finish())
+    with pytest.raises(NoRoleLeft) as left:
+        finish(groups=["finance"])
+    with records.write() as conn:
+        sso.withdraw(conn, left.value.subject)
+        sso.withdraw(conn, "somebody unknown")
+    assert identity.people.person(issued.session.person_id).roles == ("member",)
+    with pytest.raises(CredentialRefused):
+        identity.sessions.authenticate(issued.secret)
+
+
+def test_time_tells_nobody_who_signs_in_elsewhere(identity):
+    """An account without a password costs the work of one with."""
+    hashes = []
+    passwords = identity.sign_in._passwords
+    passwords._hasher = type("H", (), {"verify": lambda self, hashed, text: hashes.append(hashed)})()
+    assert not passwords.matches("", "anything at all")
+    assert hashes == [passwords._nobody]

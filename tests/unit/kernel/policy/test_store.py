@@ -60,3 +60,32 @@ def test_the_bounds_are_part_of_every_set_and_cannot_be_changed(store):
     assert store.check({"a.cedar": MORE}).files["bounds.cedar"] == shipped_policies()["bounds.cedar"]
     with pytest.raises(PolicyRefused, match=r"bounds\.cedar"):
         store.check({"a.cedar": MORE, "bounds.cedar": "// gone"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '@note("tidy") // as in @id("more")\n@id("evil") permit (principal is Vallum::System, action, resource);\n'
+        + MORE,
+        '// @id("evil")\n' + MORE,
+        '@id("a") permit (principal is Vallum::System, action, resource) when { "@id(\\"b\\")" != "" };',
+        '@note("@id(\\"more\\")") @id("evil") permit (principal is Vallum::System, action, resource);\n' + MORE,
+    ],
+)
+def test_no_policy_passes_for_another(store, text):
+    """Ids in comments and strings, in front of a policy that somebody wants to hide."""
+    texts = store.check({"a.cedar": text}).texts()
+    ids = {name: policy for name, policy in texts.items() if name in ("more", "evil", "a", "b")}
+    assert "b" not in ids
+    if "evil" in text and not text.startswith("//"):
+        assert "evil" in ids["evil"]
+        assert "evil" not in ids["more"]
+    assert len(ids) == text.count("permit (")
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "", "/etc/x.cedar", "a/roles.cedar", "x\n.cedar", ".bashrc", "roles.txt", "-x.cedar"]
+)
+def test_files_are_named_like_files(store, name):
+    with pytest.raises(PolicyRefused, match="named like"):
+        store.check({name: MORE})

@@ -38,7 +38,7 @@ class Pkcs11Root:
         self._guard = Lock()
         self._session: Any = None
         self._keys: dict[bytes, Any] = {}
-        self._newest = b""
+        self._newest, self._number = b"", 0
         self._locked(lambda: None)
 
     @classmethod
@@ -59,6 +59,7 @@ class Pkcs11Root:
         nonce = os.urandom(_NONCE_BYTES)
 
         def seal() -> bytes:
+            self._load()  # not under a root key that another process has replaced
             if not self._keys:
                 raise RootKeyRefused(
                     f"the token {self._token} holds no root key {self._label}: vallum migrate makes it"
@@ -94,7 +95,7 @@ class Pkcs11Root:
             import pkcs11
 
             self._load()
-            number = len(self._keys) + 1
+            number = self._number + 1
             self._session.generate_key(
                 pkcs11.KeyType.AES, 256, label=f"{self._label}-{number:04}", id=os.urandom(_ID_BYTES), store=True,
                 template={
@@ -120,22 +121,48 @@ class Pkcs11Root:
         except ImportError as e:
             raise RootKeyRefused("a root key in an HSM needs the extra: pip install 'vallum[hsm]'") from e
         with self._guard:
-            try:
-                if self._session is None:
-                    self._open(pkcs11)
-                return work()
-            except (exceptions.EncryptedDataInvalid, exceptions.EncryptedDataLenRange, exceptions.GeneralError) as e:
-                # SoftHSM calls a tag that does not fit a general error: nothing was opened, whatever it was.
-                if broken:
+            for attempt in (1, 2):
+                try:
+                    if self._session is None:
+                        self._open(pkcs11)
+                    return work()
+                except (exceptions.EncryptedDataInvalid, exceptions.EncryptedDataLenRange) as e:
                     raise SealBroken(broken) from e
-                raise Unavailable("the HSM did not do it: try again") from e
-            except (exceptions.PinIncorrect, exceptions.PinLocked, exceptions.PinInvalid, exceptions.PinLenRange) as e:
-                raise RootKeyRefused("the HSM refused the PIN in keys.pkcs11_pin_file") from e
-            except (exceptions.NoSuchToken, exceptions.MultipleTokensReturned) as e:
-                raise RootKeyRefused(f"there is no token {self._token} in the HSM, or several") from e
-            except exceptions.PKCS11Error as e:
-                self._session = None
-                raise Unavailable(f"the HSM did not answer: {type(e).__name__}") from e
+                except (
+                    exceptions.PinIncorrect,
+                    exceptions.PinLocked,
+                    exceptions.PinInvalid,
+                    exceptions.PinLenRange,
+                ) as e:
+                    raise RootKeyRefused("the HSM refused the PIN in keys.pkcs11_pin_file") from e
+                except (exceptions.NoSuchToken, exceptions.MultipleTokensReturned) as e:
+                    raise RootKeyRefused(f"there is no token {self._token} in the HSM, or several") from e
+                except exceptions.GeneralError as e:
+                    # What SoftHSM calls a tag that does not fit, too: tampering, if the token is well otherwise.
+                    if broken and self._is_well():
+                        raise SealBroken(broken) from e
+                    self._lose(attempt, e)
+                except exceptions.PKCS11Error as e:
+                    self._lose(attempt, e)
+            raise AssertionError("the second attempt returns or raises")
+
+    def _is_well(self) -> bool:
+        """Whether the token does anything else: finds the keys, and wraps with the newest."""
+        from pkcs11 import exceptions
+
+        try:
+            self._load()
+            nonce = os.urandom(_NONCE_BYTES)
+            self._keys[self._newest].encrypt(b"?", mechanism=self._gcm, mechanism_param=self._params(nonce, b"?"))
+        except (exceptions.PKCS11Error, KeyError):
+            return False
+        return True
+
+    def _lose(self, attempt: int, error: Exception) -> None:
+        """Let go of the session, for the next attempt to open one. Raises Unavailable after the second."""
+        self._session = None
+        if attempt == 2:
+            raise Unavailable(f"the HSM did not answer: {type(error).__name__}") from error
 
     def _open(self, pkcs11: Any) -> None:
         try:
@@ -162,6 +189,7 @@ class Pkcs11Root:
                 found[(numbered.group(1), bytes(key.id))] = key
         self._keys = {id_: key for (_, id_), key in found.items()}
         self._newest = max(found)[1] if found else b""
+        self._number = int(max(found)[0]) if found else 0
 
     def _params(self, nonce: bytes, aad: bytes) -> Any:
         return self._gcm_params(nonce, aad, _TAG_BYTES * 8)

@@ -112,3 +112,10 @@ def upgrade() -> None:
     )
     op.add_column("api_keys", sa.Column("last_used_at", sa.Text(), nullable=True))
     op.add_column("api_keys", sa.Column("grant_id", sa.Text(), nullable=True))
+    op.drop_table("sign_in_failures")
+    op.create_table(
+        "attempts",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("until", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_attempts")),
+    )
