@@ -36,7 +36,12 @@ def render_card(version: str, report: Mapping[str, Any], held_out: Mapping[str, 
     for half in ("development", "test"):
         parts.append(_table(f"Judged texts, {half} half: share flagged", report[f"judged {half}"]))
     if held_out:
-        lines = ["## Held out of training, one family at a time", "", "| family | share | texts |", "|---|---|---|"]
+        lines = [
+            "## Held out of training, one family at a time (measured on the texts of model 2)",
+            "",
+            "| family | share | texts |",
+            "|---|---|---|",
+        ]
         for name, found in held_out.items():
             lines += [f"| {name}: {what} | {share:.3f} | {count} |" for what, (share, count) in found.items()]
         parts.append("\n".join(lines) + "\n")
