@@ -136,6 +136,7 @@ class Platform:
         self.epochs.subscribe(INVENTORY_EPOCH, self.inventory.refresh)
         self.epochs.subscribe(IDENTITY_EPOCH, self.identity.refresh)
         self.epochs.every(30, self.identity.api_keys.flush_uses)
+        self.epochs.every(300, self.identity.sign_in.sweep)
         self.epochs.subscribe(KEYS_EPOCH, self.keyring.refresh)
         self.epochs.subscribe(KEYS_EPOCH, self.vault.refresh)
         self.epochs.subscribe(POLICY_EPOCH, self._refresh_policy)

@@ -1,13 +1,12 @@
 """`vallum policy`: show, test, diff and apply policies, and ask why a decision falls as it does."""
 
 from pathlib import Path
-from textwrap import indent
 from typing import Annotated, Any
 
 import typer
 
 from vallum.cli.options import AsJson, Config, Data, Url
-from vallum.cli.output import print_json, print_record, print_table, report, say
+from vallum.cli.output import print_json, print_record, print_table, printable, report, say
 from vallum.cli.registry import command, group
 from vallum.cli.transport import opened
 from vallum.kernel.errors import Invalid
@@ -174,8 +173,10 @@ def review(
     print_record({name: value for name, value in found["change"].items() if value not in (None, "")})
     for text in found["texts"]:
         verb = "goes" if not text["after"] else "is worded otherwise" if text["before"] else "is new"
-        print(f"\n{text['policy']} {verb}")
-        print(indent(text["before"], "- ") + "\n" * bool(text["before"]) + indent(text["after"], "+ "))
+        print(f"\n{printable(text['policy'])} {verb}")
+        for sign, wording in (("- ", text["before"]), ("+ ", text["after"])):
+            for line in wording.splitlines():
+                print(sign + printable(line))
     print()
     rows = [(c["role"], c["action"], c["asset_kind"], c["before"], c["after"]) for c in found["changes"]]
     rows += [(c["subject"], c["action"], c["asset"], c["before"], c["after"]) for c in found["subjects"]]

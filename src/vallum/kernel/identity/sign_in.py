@@ -86,11 +86,16 @@ class SignIn:
         if not (judged or isinstance(proof, ProvenRecoveryCode)):
             raise LimitExceeded(
                 f"too many wrong codes: wait {left} seconds, or use a passkey or a recovery code; "
-                "an administrator can lift it (vallum people unlock)", left,
+                "an administrator can lift it (vallum people unlock)", max(1, left),
             )  # fmt: skip
         if proof is None:
             raise SignInRefused(_REFUSED)
         return proof
+
+    def sweep(self) -> None:
+        """Forget attempts that count for nothing any more; now and then."""
+        with self._records.write() as conn:
+            self._throttle.sweep(conn, self._now_seconds())
 
     def unlock(self, conn: Connection, person_id: str) -> None:
         """Let somebody's codes be judged again at once. Raises NotFound."""

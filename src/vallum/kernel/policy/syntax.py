@@ -15,6 +15,9 @@ MAX_POLICY_BYTES = 262_144  # the shipped set is some kilobytes
 MAX_NESTING = 64  # about a tenth of what crashes the parser
 
 _SKIPPED = re.compile(r'//[^\n]*|"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Control characters but tab and line feed, and what turns text around or takes no space (Trojan Source:
+# CVE-2021-42574).
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _COMMENT = re.compile(r'//[^\n]*|("(?:[^"\\]|\\.)*")', re.DOTALL)
 _ANNOTATION = re.compile(r'\s*@\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:\(\s*"((?:[^"\\]|\\.)*)"\s*\))?')
 
@@ -26,11 +29,13 @@ class PolicyRefused(Invalid):
 
 
 def check_bounds(files: Mapping[str, str]) -> None:
-    """Raises PolicyRefused for text that is too large or nests too deeply to be given to the parser."""
+    """Raises PolicyRefused for text that is too large, nests too deeply for the parser, or hides what it says."""
     size = sum(len(text.encode("utf-8", "surrogatepass")) for text in files.values())
     if size > MAX_POLICY_BYTES:
         raise PolicyRefused(f"the policies are {size} bytes, more than {MAX_POLICY_BYTES}")
     for name, text in files.items():
+        if (odd := _UNSEEN.search(text)) is not None:
+            raise PolicyRefused(f"{name} holds U+{ord(odd.group()):04X}, which hides or turns around what is read")
         depth = 0
         for char in _SKIPPED.sub(" ", text):
             if char in "([{":

@@ -3,9 +3,11 @@
 import threading
 
 import pytest
+from sqlalchemy import func, select
 
 from vallum.kernel.errors import LimitExceeded, NotFound
 from vallum.kernel.identity import CredentialRefused, Peer, SignInRefused, network_of
+from vallum.kernel.identity import records as table
 
 PASSWORD = "correct horse battery"
 HOME, ELSEWHERE = Peer("192.0.2.0/24", "laptop"), Peer("198.51.100.0/24", "somebody's")
@@ -297,3 +299,15 @@ def test_a_new_password_replaces_the_old(identity, records, attempt, enrol, cloc
 )  # fmt: skip
 def test_networks(address, network):
     assert network_of(address) == network
+
+
+def test_what_counts_for_nothing_any_more_is_swept(identity, records, clock):
+    for n in range(50):
+        with pytest.raises(SignInRefused):
+            identity.sign_in.check(f"name{n}", "some password", "000000", Peer(f"10.{n}.0.0/24"))
+    with records.read() as conn:
+        assert conn.execute(select(func.count()).select_from(table.attempts)).scalar_one() == 100
+    clock.pass_(60)
+    identity.sign_in.sweep()
+    with records.read() as conn:
+        assert conn.execute(select(func.count()).select_from(table.attempts)).scalar_one() == 0

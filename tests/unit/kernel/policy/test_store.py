@@ -89,3 +89,9 @@ def test_no_policy_passes_for_another(store, text):
 def test_files_are_named_like_files(store, name):
     with pytest.raises(PolicyRefused, match="named like"):
         store.check({name: MORE})
+
+
+@pytest.mark.parametrize("hidden", ["\x1b[8m", "\r", "\u202e", "\u200b", "\u2066", "\x00", "\ufeff"])
+def test_nothing_is_hidden_from_who_reads_them(store, hidden):
+    with pytest.raises(PolicyRefused, match="hides or turns around"):
+        store.check({"a.cedar": MORE + f"// {hidden}\n"})

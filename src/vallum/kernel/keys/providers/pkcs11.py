@@ -33,7 +33,10 @@ class Pkcs11Root:
     name = "pkcs11"
 
     def __init__(self, module: str, token: str, pin: str, label: str) -> None:
-        """Raises RootKeyRefused for a module or token that is not there, or a PIN that does not fit."""
+        """Raises RootKeyRefused for a module or token that is not there, or a PIN that does not fit.
+
+        The PIN is the process's: where it is signed in already, the token asks for none.
+        """
         self._module, self._token, self._pin, self._label = module, token, pin, label
         self._guard = Lock()
         self._session: Any = None
