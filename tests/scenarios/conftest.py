@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pyotp
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import expect, sync_playwright
 
 from vallum.client import Client
 
@@ -137,6 +138,16 @@ class Person:
 
     def sign_in(self, client):
         return client.sign_in(self.name, self.password, self.code())
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield launched
+        launched.close()
 
 
 @pytest.fixture

@@ -1,24 +1,12 @@
 """The console in headless Chromium: enrol, sign in, watch traffic, check a proof, handle keys, by keyboard too."""
 
-import shutil
-
 import pyotp
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
 PASSWORD = "a long enough password"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")

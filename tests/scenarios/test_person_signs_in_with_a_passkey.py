@@ -1,26 +1,15 @@
 """Passkeys with Chromium's virtual authenticator; devices, recovery codes and the password in the account's room."""
 
 import json
-import shutil
 import time
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from vallum.client import Client
 from vallum.kernel.errors import Denied, Invalid, Unauthenticated
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield launched
-        launched.close()
 
 
 @pytest.fixture
