@@ -33,6 +33,7 @@ from vallum.kernel.ledger.sequencer import Sequencer
 from vallum.kernel.ledger.writer import LedgerWriter
 from vallum.kernel.policy import AssetFacts, Directory, PolicyChanges, PolicyEngine, PolicyStore
 from vallum.kernel.policy.store import EPOCH as POLICY_EPOCH
+from vallum.kernel.store.chores import Chores
 from vallum.kernel.store.epochs import EpochWatch
 from vallum.kernel.store.records import Records
 from vallum.kernel.store.schema import check_schema, migrate
@@ -82,6 +83,7 @@ class Platform:
     gate: Gate
     control: ControlPlane
     epochs: EpochWatch
+    chores: Chores
 
     @classmethod
     def open(cls, settings: Settings) -> "Platform":
@@ -128,24 +130,26 @@ class Platform:
         control = ControlPlane(services, gate, epochs.poll_once)
         return cls(
             settings, clock, records, keyring, vault, ledger, writer, identity, inventory, policy, policy_store, gate,
-            control, epochs,
+            control, epochs, Chores(),
         )  # fmt: skip
 
     def start(self) -> None:
         self.inventory.refresh()
         self.epochs.subscribe(INVENTORY_EPOCH, self.inventory.refresh)
         self.epochs.subscribe(IDENTITY_EPOCH, self.identity.refresh)
-        self.epochs.every(30, self.identity.api_keys.flush_uses)
-        self.epochs.every(300, self.identity.sign_in.sweep)
+        self.chores.every(30, self.identity.api_keys.flush_uses)
+        self.chores.every(300, self.identity.sign_in.sweep)
         self.epochs.subscribe(KEYS_EPOCH, self.keyring.refresh)
         self.epochs.subscribe(KEYS_EPOCH, self.vault.refresh)
         self.epochs.subscribe(POLICY_EPOCH, self._refresh_policy)
         self.epochs.poll_once()
         self.writer.start()
         self.epochs.start()
+        self.chores.start()
 
     def close(self) -> None:
         """Flush the ledger and let go of the database."""
+        self.chores.stop()
         self.epochs.stop()
         self.writer.close()
         self.records.close()

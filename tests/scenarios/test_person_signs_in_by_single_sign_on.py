@@ -130,6 +130,8 @@ def test_groups_become_roles_and_the_directorys_word_is_the_last(setting, page, 
     expect(context.pages[0].get_by_role("status")).to_contain_text("ended")
     context.close()
     entries = [json.loads(line) for line in server.vallum("ledger", "tail", "-n", "60", "--json").stdout.splitlines()]
+    provisioned = [e["context"]["roles"] for e in entries if e["action"] == "identity:person:provision"]
+    assert provisioned == ["auditor", "security"]
     signed_in = [e for e in entries if e["action"] == "identity:session:create" and e["outcome"] == "ok"]
     assert [e["subject"] for e in signed_in] == [f"person:{alice['id']}"] * 2
 

@@ -8,9 +8,10 @@ from urllib.parse import unquote
 from vallum.kernel.actions import Action
 from vallum.kernel.values import AssetRef
 
-__all__ = ["Download", "MethodNotAllowed", "Route", "Sealed", "match_route"]
+__all__ = ["EVIDENCE_SECONDS", "Download", "MethodNotAllowed", "Route", "Sealed", "match_route"]
 
 PREFIX = "/api/v1"
+EVIDENCE_SECONDS = 7 * 366 * 86_400  # how long reasons are kept: what auditors commonly ask of evidence
 
 
 @dataclass(frozen=True, slots=True)

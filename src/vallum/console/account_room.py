@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from vallum.api.problems import problem_of
-from vallum.console.visitor import Visitor, read_form
+from vallum.console.visitor import Visitor, passkey_answer, read_form
 from vallum.kernel.errors import VallumError
 
 if TYPE_CHECKING:
@@ -82,8 +82,6 @@ class _AccountRoom:
         return {"notice": "Your second factor is fresh for some minutes."}
 
     async def add_passkey(self, request: Request, visitor: Visitor, form: Form) -> dict[str, Any]:
-        from vallum.console.app import passkey_answer
-
         answer = passkey_answer({"response": form.get("created", ""), "state": form.get("created_state", "")})
         added = await self._console.perform(
             "register_passkey", visitor, body={**answer, "label": form.get("label", "")}

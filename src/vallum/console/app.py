@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from vallum.api import ROUTES, Call, ControlPlane
 from vallum.api.problems import problem_of
 from vallum.api.routing import Route as ApiRoute
 from vallum.console import access_room, account_room, people_room, policy_room
-from vallum.console.visitor import Forbidden, Visitor, check_origin, read_form, visit
+from vallum.console.visitor import Forbidden, Visitor, check_origin, passkey_answer, read_form, visit
 from vallum.kernel.errors import Invalid, NotFound, Unauthenticated, VallumError
 from vallum.kernel.identity import ROLES
 
@@ -376,15 +375,6 @@ def _proof_in(form: Mapping[str, str]) -> dict[str, Any] | None:
     if form.get("response"):
         return {"passkey": passkey_answer(form)}
     return None
-
-
-def passkey_answer(form: Mapping[str, str]) -> dict[str, Any]:
-    """What the page's script put into the form. Raises Invalid."""
-    try:
-        response = json.loads(form.get("response", ""))
-    except (ValueError, RecursionError):
-        raise Invalid("the passkey's answer cannot be read: try again") from None
-    return {"state": form.get("state", ""), "response": response}
 
 
 def _converted(given: Any, wanted: Any, route: ApiRoute) -> Any:

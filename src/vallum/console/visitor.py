@@ -1,6 +1,7 @@
 """Who is looking at the console: the session in the cookie, and whether a form is really theirs."""
 
 import hmac
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -15,7 +16,7 @@ from vallum.kernel.errors import Invalid, Unauthenticated
 from vallum.kernel.identity import Peer, Session
 from vallum.kernel.values import Subject
 
-__all__ = ["Forbidden", "Visitor", "check_origin", "read_form", "visit"]
+__all__ = ["Forbidden", "Visitor", "check_origin", "passkey_answer", "read_form", "visit"]
 
 _MAX_FORM_BYTES = 65_536
 _CSRF_FIELD = "csrf"
@@ -92,6 +93,15 @@ async def read_form(request: Request, visitor: Visitor) -> dict[str, str]:
     if visitor.session is not None and not visitor.proves(form):
         raise Forbidden("This form is not of your session any more: go back, reload the page and try again.")
     return form
+
+
+def passkey_answer(form: Mapping[str, str]) -> dict[str, Any]:
+    """What the page's script put into the form. Raises Invalid."""
+    try:
+        response = json.loads(form.get("response", ""))
+    except (ValueError, RecursionError):
+        raise Invalid("the passkey's answer cannot be read: try again") from None
+    return {"state": form.get("state", ""), "response": response}
 
 
 def check_origin(request: Request) -> None:

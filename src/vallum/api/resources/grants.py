@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from vallum.api.assets import named, system
 from vallum.api.control import Call, Services
-from vallum.api.routing import Route, Sealed
+from vallum.api.routing import EVIDENCE_SECONDS, Route, Sealed
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import Invalid
 from vallum.kernel.gate import Change
@@ -23,8 +23,6 @@ __all__ = ["ROUTES"]
 
 Short = Annotated[str, Meta(max_length=256)]
 Text = Annotated[str, Meta(max_length=500)]
-
-_REASON_KEPT_SECONDS = 7 * 366 * 86_400  # what auditors commonly ask of evidence
 
 
 class AccessRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,7 +65,7 @@ def keep_reason(services: Services, call: Call) -> Sealed:
         where = f" on {wanted.asset}" if wanted.asset else ""
         raise Invalid(f"the role {wanted.role} adds nothing{where} to what you may do anyway")
     grant_id = new_id("grt")
-    return Sealed({"reason": wanted.reason.encode()}, _REASON_KEPT_SECONDS, {"grant": grant_id}, grant_id)
+    return Sealed({"reason": wanted.reason.encode()}, EVIDENCE_SECONDS, {"grant": grant_id}, grant_id)
 
 
 def request_access(services: Services, call: Call, change: Change) -> Grant:
@@ -170,7 +168,7 @@ def _open_incident(services: Services, change: Change, grant: Grant, by: Subject
             "requester": f"person:{grant.requester_id}", "caused_by": change.receipt.entry_id,
         },
         contents={"reason": grant.reason.encode()},
-        retention_seconds=_REASON_KEPT_SECONDS,
+        retention_seconds=EVIDENCE_SECONDS,
     )  # fmt: skip
     services.ledger.append(change.conn, [draft])
 

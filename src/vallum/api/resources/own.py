@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from vallum.api.assets import system
 from vallum.api.control import Call, Services
+from vallum.api.resources.identity import open_session
 from vallum.api.routing import Route
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import Invalid, NotFound
@@ -26,6 +27,8 @@ from vallum.kernel.identity import (
     VerifiedSignIn,
     VerifiedSso,
 )
+from vallum.kernel.keys import DEFAULT_TENANT
+from vallum.kernel.ledger.entry import EntryDraft
 
 __all__ = ["ROUTES"]
 
@@ -86,11 +89,6 @@ def check_passkey(services: Services, call: Call) -> VerifiedSignIn:
     return VerifiedSignIn(services.identity.passkeys.check_sign_in(given.state, given.response), call.peer)
 
 
-def open_session(services: Services, call: Call, conn: Connection) -> tuple[IssuedSession, str]:
-    issued = services.identity.sessions.open(conn, call.prepared)
-    return issued, f"person:{issued.session.person_id}"
-
-
 # Single sign-on: the provider's ID token is the proof.
 
 
@@ -105,15 +103,34 @@ def check_sso(services: Services, call: Call) -> VerifiedSso:
         return _sso(services).check(given.kept, given.state, given.code, given.iss)
     except NoRoleLeft as left:
         with services.records.write() as conn:
-            _sso(services).withdraw(conn, left.subject)
+            person_id = _sso(services).withdraw(conn, left.subject)
+            if person_id is not None:
+                services.ledger.append(conn, [_provisioned(person_id, ("member",), "withdrawn")])
         raise
 
 
 def open_sso_session(services: Services, call: Call, conn: Connection) -> tuple[IssuedSession, str]:
     services.identity.services.attempt_succeeded(conn, "single sign-on", call.peer)
-    proof = _sso(services).admit(conn, call.prepared)
+    proof, changed = _sso(services).admit(conn, call.prepared)
+    if changed:
+        services.ledger.append(conn, [_provisioned(proof.person_id, call.prepared.roles, "ok")])
     issued = services.identity.sessions.open(conn, VerifiedSignIn(proof, call.peer))
     return issued, f"person:{issued.session.person_id}"
+
+
+def _provisioned(person_id: str, roles: tuple[str, ...], outcome: str) -> EntryDraft:
+    """The directory said who somebody is here: a change of rights, and so an entry of its own."""
+    return EntryDraft(
+        tenant=DEFAULT_TENANT,
+        kind="change",
+        subject=f"person:{person_id}",
+        action="identity:person:provision",
+        asset=f"Person:{person_id}",
+        effect="allow",
+        outcome=outcome,
+        reason="the single sign-on provider's groups",
+        context={"roles": " ".join(roles)},
+    )
 
 
 def _sso(services: Services) -> SingleSignOn:

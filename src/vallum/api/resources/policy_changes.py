@@ -9,7 +9,7 @@ from msgspec import Meta
 from vallum.api.assets import named, system
 from vallum.api.control import Call, Services
 from vallum.api.resources.policy_questions import everybody
-from vallum.api.routing import Route, Sealed
+from vallum.api.routing import EVIDENCE_SECONDS, Route, Sealed
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import Conflict, Invalid
 from vallum.kernel.gate import Change
@@ -27,7 +27,6 @@ from vallum.kernel.values import Subject
 
 __all__ = ["ROUTES"]
 
-_REASON_KEPT_SECONDS = 7 * 366 * 86_400  # what auditors commonly ask of evidence
 _MAX_SUBJECTS = 100  # each takes some ten milliseconds
 Text = Annotated[str, Meta(max_length=500)]
 Short = Annotated[str, Meta(max_length=256)]
@@ -75,7 +74,7 @@ def check_proposal(services: Services, call: Call) -> Sealed:
             files = dict(services.policy_store.version(conn, wanted.digest).files)
     checked = services.policy_store.check(files)
     reason = {"reason": wanted.reason.encode()}
-    return Sealed(reason, _REASON_KEPT_SECONDS, {"digest": checked.digest, "base": wanted.base or ""}, checked)
+    return Sealed(reason, EVIDENCE_SECONDS, {"digest": checked.digest, "base": wanted.base or ""}, checked)
 
 
 def propose_policy(services: Services, call: Call, change: Change) -> PolicyChangeRequest:

@@ -21,6 +21,7 @@ from vallum.kernel.identity.secrets import hash_secret
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Purpose
 
 __all__ = [
+    "REFUSED",
     "Proof",
     "ProvenCode",
     "ProvenElsewhere",
@@ -36,7 +37,7 @@ __all__ = [
 
 _RECOVERY_CODES = 10
 _RECOVERY_BYTES = 10  # 80 bits: out of reach of guessing, also from a stolen database
-_REFUSED = "the name, password or code is wrong; each code works once"
+REFUSED = "the name, password or code is wrong; each code works once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def use_proof(conn: Connection, proof: Proof, now: int, now_text: str) -> Row[An
         select(table.persons).where(table.persons.c.id == proof.person_id, table.persons.c.disabled_at.is_(None))
     ).one_or_none()
     if person is None or not _use(conn, proof, now, now_text):
-        raise SignInRefused(_REFUSED)
+        raise SignInRefused(REFUSED)
     return person
 
 

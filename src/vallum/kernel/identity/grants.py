@@ -15,8 +15,10 @@ from sqlalchemy import ColumnElement, Connection, and_, case, false, insert, or_
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import Conflict, Denied, Invalid, NotFound
 from vallum.kernel.identity import records as table
+from vallum.kernel.identity.people import EPOCH
 from vallum.kernel.identity.roles import check_roles
 from vallum.kernel.ids import new_id
+from vallum.kernel.policy.changes import OwnRequest, check_note, check_reason
 from vallum.kernel.policy.directory import AssetFacts
 from vallum.kernel.store.epochs import bump_epoch
 from vallum.kernel.store.now import database_now
@@ -29,9 +31,6 @@ MAX_GRANT_SECONDS = 86_400  # longer than a day is a standing role, which an adm
 MAX_BREAK_GLASS_SECONDS = 4 * 3600
 DECIDE_SECONDS = 86_400  # a request nobody looked at for a day is no longer just in time
 MAX_WAITING, MAX_A_DAY = 20, 60  # requests of one person
-_MAX_REASON_CHARS = 500
-_EPOCH = "identity"
-_MIN_REASON_CHARS = 10
 
 GrantState = Literal["waiting", "lapsed", "denied", "withdrawn", "scheduled", "active", "expired", "revoked"]
 
@@ -40,12 +39,6 @@ class GrantEnded(Denied):
     """What allowed this was a grant, and it ended before the change was done."""
 
     code = "grant_ended"
-
-
-class OwnRequest(Denied):
-    """Somebody else decides: nobody approves what they asked for themselves, from whatever account."""
-
-    code = "own_request"
 
 
 class GrantDecided(Conflict):
@@ -108,8 +101,7 @@ class Grants:
             raise Invalid(f"a grant is for at most {bound // 3600} hours; ask an administrator for a standing role")
         if not 0 <= start_after_seconds <= 7 * 86_400 or (break_glass and start_after_seconds):
             raise Invalid("a grant starts within the next seven days; breaking the glass starts at once")
-        if not _MIN_REASON_CHARS <= len(reason.strip()) <= _MAX_REASON_CHARS or not reason.isprintable():
-            raise Invalid(f"a reason has {_MIN_REASON_CHARS} to {_MAX_REASON_CHARS} characters: approvers read it")
+        reason = check_reason(reason)
         kind, _, name = asset.partition(":")
         if asset and not (kind.isalpha() and name and asset.isprintable() and len(asset) <= 200):
             raise Invalid("asset: write KIND:ID as in Application:handbook, KIND:* for all of a kind, or leave it out")
@@ -131,7 +123,7 @@ class Grants:
                 holder=subject.holder,
                 role=role,
                 asset=asset,
-                reason=reason.strip(),
+                reason=reason,
                 seconds=seconds,
                 start_after_seconds=start_after_seconds,
                 break_glass=int(break_glass),
@@ -186,7 +178,7 @@ class Grants:
             .where(keys.grant_id == grant_id, keys.revoked_at.is_(None))
             .values(revoked_at=format_time(self._clock.now()))
         )
-        bump_epoch(conn, _EPOCH)
+        bump_epoch(conn, EPOCH)
         return self._one(conn, grant_id)
 
     def confirm(self, conn: Connection, grant_ids: Sequence[str]) -> None:
@@ -234,8 +226,7 @@ class Grants:
             return [_grant(row) for row in conn.execute(query)]
 
     def _decide(self, conn: Connection, grant_id: str, by: Subject, note: str, **values: Any) -> None:
-        if len(note) > _MAX_REASON_CHARS or not (note.isprintable() or not note):
-            raise Invalid(f"a note has at most {_MAX_REASON_CHARS} printable characters")
+        note = check_note(note)
         c = table.grants.c
         done = conn.execute(
             update(table.grants)
@@ -246,7 +237,7 @@ class Grants:
                 c.requester_id != by.id,
                 c.holder != by.holder,
             )
-            .values(decided_by=by.render(), decided_at=format_time(self._clock.now()), note=note.strip(), **values)
+            .values(decided_by=by.render(), decided_at=format_time(self._clock.now()), note=note, **values)
         )
         if done.rowcount == 1:
             return

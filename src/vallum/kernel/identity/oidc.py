@@ -24,6 +24,7 @@ from vallum.kernel.errors import Invalid, Unavailable
 from vallum.kernel.identity import records as table
 from vallum.kernel.identity.factors import ProvenElsewhere, totp_place
 from vallum.kernel.identity.model import NameTaken, SignInRefused, parse_name
+from vallum.kernel.identity.people import EPOCH
 from vallum.kernel.identity.proofs import ProofRefused, check_signature
 from vallum.kernel.identity.roles import check_roles
 from vallum.kernel.identity.tokens import TokenRefused, Tokens
@@ -39,7 +40,6 @@ BEGIN_SECONDS = 600  # somebody may have to find their phone
 _STATE = "sso-state+jwt"
 _SKEW_SECONDS = 60
 _MAX_ID_TOKEN_SECONDS = 86_400
-_EPOCH = "identity"
 
 
 class SsoRefused(SignInRefused):
@@ -171,8 +171,9 @@ class SingleSignOn:
             state_expires_at_seconds=int(begun["exp"]),
         )
 
-    def admit(self, conn: Connection, verified: VerifiedSso) -> ProvenElsewhere:
-        """The person that this is, made on their first sign-in; their roles are what the provider says now.
+    def admit(self, conn: Connection, verified: VerifiedSso) -> tuple[ProvenElsewhere, bool]:
+        """The person that this is, made on their first sign-in, and whether their roles changed with what the
+        provider says now.
 
         Raises SsoRefused for somebody who is disabled, NameTaken for a new one whose name is another's.
         """
@@ -180,26 +181,33 @@ class SingleSignOn:
         query = select(p.id, p.roles, p.disabled_at).join(table.sso_subjects, s.person_id == p.id)
         row = conn.execute(query.where(s.issuer == verified.issuer, s.subject == verified.subject)).one_or_none()
         roles = check_roles(verified.roles)
+        changed = row is None or row.roles != roles
         if row is None:
             person_id = self._new_person(conn, verified, roles)
         elif row.disabled_at is not None:
             raise SsoRefused("your access here was ended: ask an administrator")
         else:
             person_id = row.id
-            if row.roles != roles:
+            if changed:
                 conn.execute(update(table.persons).where(p.id == person_id).values(roles=roles, version=p.version + 1))
-                bump_epoch(conn, _EPOCH)
-        return ProvenElsewhere(person_id, verified.mfa_at_seconds, verified.state_id, verified.state_expires_at_seconds)
+                bump_epoch(conn, EPOCH)
+        return ProvenElsewhere(
+            person_id, verified.mfa_at_seconds, verified.state_id, verified.state_expires_at_seconds
+        ), changed
 
-    def withdraw(self, conn: Connection, subject: str) -> None:
-        """The directory took somebody's groups: what they hold here goes at once, their sessions with it."""
+    def withdraw(self, conn: Connection, subject: str) -> str | None:
+        """The directory took somebody's groups: what they hold here goes at once, their sessions with it.
+
+        Returns whose id that is, None for somebody who never was here.
+        """
         s, p = table.sso_subjects.c, table.persons.c
         query = select(s.person_id).where(s.issuer == self._config.issuer, s.subject == subject)
         person_id = conn.execute(query).scalar()
         if person_id is not None:
             conn.execute(update(table.persons).where(p.id == person_id).values(roles="member", version=p.version + 1))
             conn.execute(delete(table.sessions).where(table.sessions.c.person_id == person_id))
-            bump_epoch(conn, _EPOCH)
+            bump_epoch(conn, EPOCH)
+        return person_id
 
     def _new_person(self, conn: Connection, verified: VerifiedSso, roles: str) -> str:
         """Without a password, and with a second factor that nobody knows: the provider is the way in."""
@@ -227,7 +235,7 @@ class SingleSignOn:
             raise NameTaken(f"somebody else here is named {verified.name}: ask an administrator") from None
         subject = {"issuer": verified.issuer, "subject": verified.subject, "person_id": person_id}
         conn.execute(insert(table.sso_subjects).values(subject))
-        bump_epoch(conn, _EPOCH)
+        bump_epoch(conn, EPOCH)
         return person_id
 
     def _claims(self, token: str, nonce: str) -> dict[str, Any]:

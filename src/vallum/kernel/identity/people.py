@@ -199,8 +199,9 @@ class People:
 
     def hash_password(self, person_id: str, password: str) -> str:
         """Outside of the transaction, which it would hold up. Raises NotFound, Invalid for one that will not do."""
-        self._check_local(person_id)
-        return self._passwords.hash(password, self.person(person_id).name)
+        with self._records.read() as conn:
+            name = self._local_name(conn, person_id)
+        return self._passwords.hash(password, name)
 
     def change_password(self, conn: Connection, person_id: str, hashed: str) -> None:
         """`hashed` is what `hash_password` gave. Whoever calls has just seen a second factor, and ends the other
@@ -217,17 +218,18 @@ class People:
 
     def new_recovery_codes(self, conn: Connection, person_id: str) -> RecoveryCodes:
         """In place of all that this person had. Raises Conflict for somebody who signs in by single sign-on."""
-        self._check_local(person_id)
+        self._local_name(conn, person_id)
         return RecoveryCodes(new_recovery_codes(conn, person_id, format_time(self._clock.now())))
 
-    def _check_local(self, person_id: str) -> None:
-        """Raises Conflict for somebody of the directory's, NotFound."""
-        with self._records.read() as conn:
-            hashed = conn.execute(select(table.persons.c.password_hash).where(table.persons.c.id == person_id)).scalar()
-        if hashed is None:
+    def _local_name(self, conn: Connection, person_id: str) -> str:
+        """Of somebody who signs in with a password. Raises Conflict for somebody of the directory's, NotFound."""
+        c = table.persons.c
+        row = conn.execute(select(c.name, c.password_hash).where(c.id == person_id)).one_or_none()
+        if row is None:
             raise NotFound("there is no such person")
-        if not hashed:
+        if not row.password_hash:
             raise Conflict("you sign in by single sign-on: passwords and recovery codes are your provider's")
+        return str(row.name)
 
     # Parts.
 

@@ -11,7 +11,14 @@ from sqlalchemy import Connection, Row, select
 from vallum.kernel.clock import Clock
 from vallum.kernel.errors import Invalid, LimitExceeded, NotFound
 from vallum.kernel.identity import records as table
-from vallum.kernel.identity.factors import Proof, ProvenCode, ProvenRecoveryCode, recovery_code_hash, totp_secret
+from vallum.kernel.identity.factors import (
+    REFUSED,
+    Proof,
+    ProvenCode,
+    ProvenRecoveryCode,
+    recovery_code_hash,
+    totp_secret,
+)
 from vallum.kernel.identity.model import SignInRefused, parse_name
 from vallum.kernel.identity.passwords import Passwords
 from vallum.kernel.identity.throttle import Peer, Throttle
@@ -20,8 +27,6 @@ from vallum.kernel.keys import Keyring
 from vallum.kernel.store.records import Records
 
 __all__ = ["SignIn", "VerifiedSignIn"]
-
-_REFUSED = "the name, password or code is wrong; each code works once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +70,11 @@ class SignIn:
                 self._throttle.not_judged(conn, known, peer)
             raise
         if row is None or not right or row.disabled_at is not None:
-            raise SignInRefused(_REFUSED)
+            raise SignInRefused(REFUSED)
         with self._records.write() as conn:
             judged = self._throttle.take_code(conn, known, now)
         if proof is None or not (judged or isinstance(proof, ProvenRecoveryCode)):
-            raise SignInRefused(_REFUSED)  # told apart from nothing outside: whoever got here knows the password
+            raise SignInRefused(REFUSED)  # told apart from nothing outside: whoever got here knows the password
         return VerifiedSignIn(proof, peer)
 
     def check_again(self, person_id: str, code: str) -> Proof:
@@ -78,7 +83,7 @@ class SignIn:
         with self._records.read() as conn:
             row = conn.execute(select(table.persons).where(table.persons.c.id == person_id)).one_or_none()
             if row is None:
-                raise SignInRefused(_REFUSED)
+                raise SignInRefused(REFUSED)
             left = self._throttle.code_waits(conn, row.name, now)
             proof = self._proof(conn, row, code, now)
         with self._records.write() as conn:
@@ -89,7 +94,7 @@ class SignIn:
                 "an administrator can lift it (vallum people unlock)", max(1, left),
             )  # fmt: skip
         if proof is None:
-            raise SignInRefused(_REFUSED)
+            raise SignInRefused(REFUSED)
         return proof
 
     def sweep(self) -> None:

@@ -1,6 +1,6 @@
 """Policy: Cedar in process, deny by default, allow only when nothing went wrong."""
 
-from vallum.kernel.policy.changes import OwnChange, PolicyChangeRequest, PolicyChanges
+from vallum.kernel.policy.changes import OwnRequest, PolicyChangeRequest, PolicyChanges
 from vallum.kernel.policy.directory import AssetDirectory, AssetFacts, Directory
 from vallum.kernel.policy.engine import PolicyEngine, PolicyRequest, decide
 from vallum.kernel.policy.policy_set import PolicySet, check_policies, shipped_policies, shipped_schema
@@ -37,7 +37,7 @@ __all__ = [
     "AssetFacts",
     "CaseResult",
     "Directory",
-    "OwnChange",
+    "OwnRequest",
     "PolicyChange",
     "PolicyChangeRequest",
     "PolicyChanges",

@@ -20,14 +20,28 @@ from vallum.kernel.policy.policy_set import PolicySet
 from vallum.kernel.store.records import Records
 from vallum.kernel.values import Subject
 
-__all__ = ["OwnChange", "PolicyChangeRequest", "PolicyChanges"]
+__all__ = ["OwnRequest", "PolicyChangeRequest", "PolicyChanges", "check_note", "check_reason"]
 
 _MIN_REASON_CHARS, _MAX_REASON_CHARS = 10, 500
 _MAX_WAITING = 50
 
 
-class OwnChange(Denied):
-    """Somebody else approves: nobody puts their own policies in force."""
+def check_reason(reason: str) -> str:
+    """Why somebody asks, as approvers will read it. Raises Invalid."""
+    if not _MIN_REASON_CHARS <= len(reason.strip()) <= _MAX_REASON_CHARS or not reason.isprintable():
+        raise Invalid(f"a reason has {_MIN_REASON_CHARS} to {_MAX_REASON_CHARS} characters: approvers read it")
+    return reason.strip()
+
+
+def check_note(note: str) -> str:
+    """A decider's word to whoever asked; may be empty. Raises Invalid."""
+    if len(note) > _MAX_REASON_CHARS or (note and not note.isprintable()):
+        raise Invalid(f"a note has at most {_MAX_REASON_CHARS} printable characters")
+    return note.strip()
+
+
+class OwnRequest(Denied):
+    """Somebody else decides: nobody approves what they asked for themselves, from whatever account."""
 
     code = "own_request"
 
@@ -59,8 +73,7 @@ class PolicyChanges:
         self, conn: Connection, policy_set: PolicySet, base: str, by: Subject, reason: str
     ) -> PolicyChangeRequest:
         """`policy_set` was checked. Raises Invalid for a reason that will not do, Conflict if nothing would change."""
-        if not _MIN_REASON_CHARS <= len(reason.strip()) <= _MAX_REASON_CHARS or not reason.isprintable():
-            raise Invalid(f"a reason has {_MIN_REASON_CHARS} to {_MAX_REASON_CHARS} characters: approvers read it")
+        reason = check_reason(reason)
         if policy_set.digest == base:
             raise Conflict("these policies are in force already")
         c = records.changes.c
@@ -72,7 +85,7 @@ class PolicyChanges:
             "digest": policy_set.digest,
             "base": base,
             "files": json.dumps(dict(policy_set.files)),
-            "reason": reason.strip(),
+            "reason": reason,
             "state": "waiting",
             "proposed_by": by.render(),
             "holder": by.holder or by.render(),
@@ -85,11 +98,11 @@ class PolicyChanges:
         return _change(values)
 
     def approve(self, conn: Connection, change_id: str, by: Subject, in_force: str, note: str = "") -> None:
-        """Whoever calls puts the set in force in the same transaction. Raises NotFound, OwnChange, Conflict."""
+        """Whoever calls puts the set in force in the same transaction. Raises NotFound, OwnRequest, Conflict."""
         self._decide(conn, change_id, by, note, "approved", in_force)
 
     def deny(self, conn: Connection, change_id: str, by: Subject, note: str = "") -> None:
-        """Raises NotFound, OwnChange, Conflict."""
+        """Raises NotFound, OwnRequest, Conflict."""
         self._decide(conn, change_id, by, note, "denied", None)
 
     def withdraw(self, conn: Connection, change_id: str, by: Subject) -> None:
@@ -132,8 +145,7 @@ class PolicyChanges:
     def _decide(
         self, conn: Connection, change_id: str, by: Subject, note: str, state: str, in_force: str | None
     ) -> None:
-        if len(note) > _MAX_REASON_CHARS or (note and not note.isprintable()):
-            raise Invalid(f"a note has at most {_MAX_REASON_CHARS} printable characters")
+        note = check_note(note)
         c = records.changes.c
         fitting = [c.id == change_id, c.state == "waiting", c.holder != by.holder, c.proposed_by != by.render()]
         if in_force is not None:
@@ -141,13 +153,13 @@ class PolicyChanges:
         done = conn.execute(
             update(records.changes)
             .where(*fitting)
-            .values(state=state, note=note.strip(), decided_by=by.render(), decided_at=format_time(self._clock.now()))
+            .values(state=state, note=note, decided_by=by.render(), decided_at=format_time(self._clock.now()))
         )
         if done.rowcount == 1:
             return
         row = self._row(conn, change_id)
         if by.holder == row.holder or by.render() == row.proposed_by:
-            raise OwnChange("you proposed this yourself: somebody else decides")
+            raise OwnRequest("you proposed this yourself: somebody else decides")
         if row.state != "waiting":
             raise Conflict(f"this proposal is {row.state} already")
         raise Conflict("other policies came into force after this was proposed: propose it anew against them")

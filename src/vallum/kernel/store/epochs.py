@@ -7,10 +7,7 @@ commit ledger entries either, so under strict audit it answers nobody on stale s
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from threading import Event, Thread
-from time import monotonic
-from typing import Any
 
 from sqlalchemy import BigInteger, Column, Connection, Table, Text, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -42,17 +39,12 @@ class EpochWatch:
         self._interval_seconds = interval_seconds
         self._subscribers: dict[str, list[Callable[[], None]]] = {}
         self._seen: Mapping[str, int] = {}
-        self._chores: list[list[Any]] = []  # seconds, when it was last done, and what
         self._stop = Event()
         self._thread: Thread | None = None
 
     def subscribe(self, name: str, refresh: Callable[[], None]) -> None:
         """`refresh` must be quick and safe to call twice; it runs on the watch's thread."""
         self._subscribers.setdefault(name, []).append(refresh)
-
-    def every(self, seconds: float, work: Callable[[], None]) -> None:
-        """Do something small now and then on the watch's thread, and once more when it stops."""
-        self._chores.append([seconds, 0.0, work])
 
     def poll_once(self) -> None:
         """Read the table and refresh what moved. Raises Unavailable when the database does not answer."""
@@ -77,15 +69,5 @@ class EpochWatch:
         while not self._stop.wait(self._interval_seconds):
             try:
                 self.poll_once()
-                self._do_chores(monotonic())
             except Unavailable:
                 continue  # the next poll sees every move this one missed
-        with suppress(Unavailable):
-            self._do_chores(float("inf"))
-
-    def _do_chores(self, now: float) -> None:
-        for chore in self._chores:
-            seconds, last, work = chore
-            if now - last >= seconds:
-                chore[1] = now
-                work()

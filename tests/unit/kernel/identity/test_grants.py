@@ -10,7 +10,8 @@ from sqlalchemy import select, text, update
 from vallum.kernel.errors import Conflict, Invalid, NotFound
 from vallum.kernel.identity import GrantEnded
 from vallum.kernel.identity import records as table
-from vallum.kernel.identity.grants import MAX_WAITING, GrantDecided, OwnRequest, live_grants
+from vallum.kernel.identity.grants import MAX_WAITING, GrantDecided, live_grants
+from vallum.kernel.policy import OwnRequest
 from vallum.kernel.store.now import database_now
 from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
 

@@ -83,7 +83,7 @@ def finish(sso, provider, clock):
 def sign_in(identity, sso, records):
     def _sign_in(verified):
         with records.write() as conn:
-            return identity.sessions.open(conn, VerifiedSignIn(sso.admit(conn, verified)))
+            return identity.sessions.open(conn, VerifiedSignIn(sso.admit(conn, verified)[0]))
 
     return _sign_in
 
@@ -218,8 +218,8 @@ def test_who_loses_every_group_loses_what_they_hold_at_once(identity, records, s
     with pytest.raises(NoRoleLeft) as left:
         finish(groups=["finance"])
     with records.write() as conn:
-        sso.withdraw(conn, left.value.subject)
-        sso.withdraw(conn, "somebody unknown")
+        assert sso.withdraw(conn, left.value.subject) == issued.session.person_id
+        assert sso.withdraw(conn, "somebody unknown") is None
     assert identity.people.person(issued.session.person_id).roles == ("member",)
     with pytest.raises(CredentialRefused):
         identity.sessions.authenticate(issued.secret)

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from vallum.kernel.errors import Conflict, Invalid, NotFound
-from vallum.kernel.policy import OwnChange, PolicyChanges, PolicySet, PolicyStore, shipped_policies, shipped_schema
+from vallum.kernel.policy import OwnRequest, PolicyChanges, PolicySet, PolicyStore, shipped_policies, shipped_schema
 from vallum.kernel.store.records import metadata
 from vallum.kernel.values import Subject, SubjectKind, TenantId
 
@@ -66,9 +66,9 @@ def test_a_proposal_is_put_in_force_by_somebody_else_and_undone_by_an_earlier_on
         before = store.in_force(conn)
     change = propose()
     assert (change.state, change.base) == ("waiting", before)
-    with pytest.raises(OwnChange):
+    with pytest.raises(OwnRequest):
         approve(change, ADA)
-    with pytest.raises(OwnChange):
+    with pytest.raises(OwnRequest):
         approve(change, person("ada-second", holder="per_ada"))
     approve(change)
     with records.read() as conn:
