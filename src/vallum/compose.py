@@ -303,7 +303,7 @@ def _gateway(platform: Platform) -> Any:
 
     pool = ProviderPool(platform.inventory, reveal, lambda: PassageIndex(demo_documents()))
     platform.epochs.subscribe(KEYS_EPOCH, pool.forget)
-    authenticator = Authenticator(platform.identity.api_keys, platform.writer)
+    authenticator = Authenticator(platform.identity.api_keys, platform.identity.delegations, platform.writer)
     counters = open_counters(settings.counters.url or "memory:")
     endpoint = settings.telemetry.otlp_endpoint
     telemetry = Telemetry(open_tracing(endpoint) if endpoint else None)
@@ -389,7 +389,7 @@ def _single_sign_on(oidc: OidcSettings) -> tuple[OidcConfig, OidcProvider] | Non
     check_roles(roles.values())
     config = OidcConfig(
         oidc.issuer, oidc.client_id, roles, oidc.groups_claim, oidc.name_claim, oidc.scope,
-        frozenset(oidc.mfa_amr.split()), frozenset(oidc.mfa_acr.split()),
+        frozenset(oidc.mfa_amr.split()), frozenset(oidc.mfa_acr.split()), oidc.application_of_client(),
     )  # fmt: skip
     return config, HttpOidcProvider(oidc.issuer, oidc.client_id, secret, oidc.ca_file)
 

@@ -185,14 +185,28 @@ class OidcSettings(_Section, frozen=True):
         str, Meta(description="Methods (`amr`, RFC 8176) of which one proves a second factor, parted by spaces.")
     ] = "mfa"
     mfa_acr: Annotated[str, Meta(description="Contexts (`acr`) of which each proves one, too.")] = ""
+    applications: Annotated[
+        str,
+        Meta(
+            description="Which client's ID tokens an application may exchange: `CLIENT_ID=APPLICATION, …`. Empty: none."
+        ),
+    ] = ""
     ca_file: Annotated[str, Meta(description="PEM of the CA of a provider with a certificate of its own.")] = ""
 
     def role_of_group(self) -> dict[str, str]:
         """Raises ValueError for what is not `GROUP=ROLE`."""
-        pairs = [pair.rpartition("=") for pair in self.roles.split(",") if pair.strip()]
-        if any(not group.strip() or not role.strip() for group, _, role in pairs):
-            raise ValueError("write GROUP=ROLE, GROUP=ROLE")
-        return {group.strip(): role.strip() for group, _, role in pairs}
+        return _pairs(self.roles, "GROUP=ROLE")
+
+    def application_of_client(self) -> dict[str, str]:
+        """Raises ValueError for what is not `CLIENT_ID=APPLICATION`."""
+        return _pairs(self.applications, "CLIENT_ID=APPLICATION")
+
+
+def _pairs(text: str, form: str) -> dict[str, str]:
+    pairs = [pair.rpartition("=") for pair in text.split(",") if pair.strip()]
+    if any(not name.strip() or not value.strip() for name, _, value in pairs):
+        raise ValueError(f"write {form}, {form}")
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 class TelemetrySettings(_Section, frozen=True):
@@ -390,6 +404,10 @@ def _cross_checks(settings: Settings) -> Iterator[str]:
             oidc.role_of_group()
         except ValueError as e:
             yield f"oidc.roles: {e}"
+        try:
+            oidc.application_of_client()
+        except ValueError as e:
+            yield f"oidc.applications: {e}"
     try:
         server.proxies()
     except ValueError as e:

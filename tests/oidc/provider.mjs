@@ -1,4 +1,4 @@
-// A certified OpenID provider (oidc-provider) on this machine, for the tests: one confidential client, PKCE required, and
+// A certified OpenID provider (oidc-provider) on this machine, for the tests: confidential clients, PKCE required, and
 // accounts as the test gives them. Signing in is one POST per prompt, since nobody is there to look at pages.
 import { readFileSync } from "node:fs";
 import Provider from "oidc-provider";
@@ -7,10 +7,9 @@ const settings = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const accounts = () => JSON.parse(readFileSync(settings.accounts, "utf8"));
 
 const provider = new Provider(settings.issuer, {
-  clients: [{
-    client_id: settings.client_id, client_secret: settings.client_secret, redirect_uris: [settings.redirect_uri],
-    grant_types: ["authorization_code"], response_types: ["code"],
-  }],
+  clients: settings.clients.map((client) => ({
+    ...client, grant_types: ["authorization_code"], response_types: ["code"],
+  })),
   claims: { openid: ["sub", "amr", "acr"], profile: ["preferred_username", "groups"], email: ["email"] },
   conformIdTokenClaims: false, // the groups belong in the ID token: nobody asks for the user info
   pkce: { required: () => true },

@@ -5,13 +5,16 @@ import shutil
 import socket
 import subprocess
 import urllib.request
+from base64 import urlsafe_b64encode
+from hashlib import sha256
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote_plus, urlencode, urljoin, urlsplit
 
+import httpx2
 import pytest
 from playwright.sync_api import expect
 
-from vallum.kernel.errors import Unauthenticated
+from vallum.kernel.errors import Invalid, Unauthenticated
 
 pytestmark = pytest.mark.browser
 
@@ -21,6 +24,13 @@ HERE = Path(__file__).parents[1] / "oidc"
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return probe.getsockname()[1]
+
+
+SECRET = "a secret of the test's"
+
+
+def client(name, redirect_uri):
+    return {"client_id": name, "client_secret": SECRET, "redirect_uris": [redirect_uri]}
 
 
 class Provider:
@@ -33,12 +43,15 @@ class Provider:
             "u-mallory": self.account("taken", ["engineering"], amr=["mfa"]),
         }
         settings = {
-            "issuer": self.issuer, "client_id": "vallum", "client_secret": "a secret of the test's",
-            "redirect_uri": f"http://localhost:{vallum_port}/console/sso/callback",
+            "issuer": self.issuer,
+            "clients": [
+                client("vallum", f"http://localhost:{vallum_port}/console/sso/callback"),
+                client("handbook-web", "http://localhost:9/callback"), client("other-web", "http://localhost:9/callback"),
+            ],
             "accounts": str(folder / "accounts.json"), "current": str(folder / "current.json"),
         }  # fmt: skip
         (folder / "settings.json").write_text(json.dumps(settings))
-        (folder / "secret").write_text(settings["client_secret"] + "\n")
+        (folder / "secret").write_text(SECRET + "\n")
         self.write()
         self.process = subprocess.Popen(
             ["node", folder / "provider.mjs", folder / "settings.json"], stdout=subprocess.PIPE,
@@ -53,6 +66,27 @@ class Provider:
     def write(self, current="u-alice"):
         (self.folder / "accounts.json").write_text(json.dumps(self.accounts))
         (self.folder / "current.json").write_text(json.dumps({"current": current}))
+
+    def id_token(self, client_id):
+        """As a web application with a client of its own gets it: the whole flow, without a browser."""
+        callback, verifier = "http://localhost:9/callback", "v" * 43
+        challenge = urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        query = {
+            "client_id": client_id, "response_type": "code", "redirect_uri": callback, "scope": "openid profile",
+            "code_challenge": challenge, "code_challenge_method": "S256", "nonce": "of the application's own",
+        }  # fmt: skip
+        url = f"{self.issuer}/auth?{urlencode(query)}"
+        with httpx2.Client(trust_env=False) as http:
+            while not url.startswith(callback):
+                url = urljoin(url, http.get(url).headers["location"])
+            code = parse_qs(urlsplit(url).query)["code"][0]
+            form = {
+                "grant_type": "authorization_code",
+                "code": code,
+                "redirect_uri": callback,
+                "code_verifier": verifier,
+            }
+            return http.post(f"{self.issuer}/token", data=form, auth=(client_id, quote_plus(SECRET))).json()["id_token"]
 
     def stop(self):
         self.process.terminate()
@@ -78,6 +112,7 @@ def setting(installed, start):
         "VALLUM_OIDC_ISSUER": provider.issuer, "VALLUM_OIDC_CLIENT_ID": "vallum",
         "VALLUM_OIDC_CLIENT_SECRET_FILE": str(installed / "secret"),
         "VALLUM_OIDC_ROLES": "engineering=auditor, security team=security",
+        "VALLUM_OIDC_APPLICATIONS": "handbook-web=handbook-assistant, other-web=another",
     }  # fmt: skip
     server = start(
         "--demo", "--unsafe-plain-http", "--port", str(vallum_port), env=env,
@@ -198,3 +233,31 @@ def test_a_code_of_another_sign_in_is_refused(setting):
         own = parse_qs(urlsplit(thiefs["url"]).query)["state"][0]
         with pytest.raises(Unauthenticated, match="refused its own code"):
             client.request("POST", "/sessions/sso", {"kept": thiefs["kept"], "state": own, "code": stolen})
+
+
+def test_an_application_acts_for_whoever_signed_in_to_it(setting, page):
+    """Its own users' ID tokens, in exchange (RFC 8693); another client's are another application's."""
+    server, provider, url = setting
+
+    def exchange(client_id):
+        body = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "client_id": "handbook-assistant",
+            "client_secret": server.ready["api_key"], "subject_token": provider.id_token(client_id),
+            "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+        }  # fmt: skip
+        with server.client() as client:
+            return client.request("POST", "/tokens", body)["access_token"]
+
+    with pytest.raises(Invalid, match="sign in to the console once"):
+        exchange("handbook-web")
+    sign_in(page, url)
+    expect(page.get_by_role("heading", name="Live traffic")).to_be_visible()
+    with pytest.raises(Invalid, match="no ID token that this application may exchange"):
+        exchange("other-web")
+    asked = server.openai(exchange("handbook-web")).chat.completions.create(
+        model="handbook", messages=[{"role": "user", "content": "How many days of leave are there?"}]
+    )
+    assert asked.choices[0].message.content
+    entries = [json.loads(line) for line in server.vallum("ledger", "tail", "-n", "20", "--json").stdout.splitlines()]
+    answered = next(e for e in entries if e["kind"] == "inference")
+    assert answered["context"]["on_behalf_of"] == f"person:{people(server)['alice']['id']}"

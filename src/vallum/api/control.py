@@ -10,7 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from threading import Lock
 from typing import Any
 
-from vallum.api.routing import Route, Sealed
+from vallum.api.routing import Prepared, Route
 from vallum.inventory import Inventory
 from vallum.kernel.clock import Clock
 from vallum.kernel.errors import Unauthenticated, Unavailable, VallumError
@@ -126,10 +126,10 @@ class ControlPlane:
         if route.access == "change":
             if route.prepare is not None and self._gate.decide(subject, route.action, asset).effect == "allow":
                 call = replace(call, prepared=route.prepare(self.services, call))
-            sealed = call.prepared if isinstance(call.prepared, Sealed) else Sealed()
-            context |= sealed.context
-            kept = sealed.retention_seconds if sealed.contents else None
-            with self._gate.change(subject, route.action, asset, context, sealed.contents, kept) as change:
+            prepared = call.prepared if isinstance(call.prepared, Prepared) else Prepared()
+            context |= prepared.context
+            kept = prepared.retention_seconds if prepared.contents else None
+            with self._gate.change(subject, route.action, asset, context, prepared.contents, kept) as change:
                 value = route.perform(self.services, call, change)
             with suppress(Unavailable):  # it is committed; this process then learns of it as the others do
                 self._changed()
@@ -165,7 +165,8 @@ class ControlPlane:
                 return Performed(route.perform(services, call), None)
             with services.records.write() as conn:
                 value, subject = route.perform(services, call, conn)
-                draft = _open_draft(route, asset, subject, "allow", "ok")
+                found = call.prepared.context if isinstance(call.prepared, Prepared) else {}
+                draft = _open_draft(route, asset, subject, found)
                 (receipt,) = services.ledger.append(conn, [draft])
         except VallumError as e:
             self._refusals.note(str(route.action), asset, e.code)
@@ -205,15 +206,15 @@ class _RefusalTally:
         )
 
 
-def _open_draft(route: Route, asset: AssetRef, subject: str, effect: Any, outcome: str) -> EntryDraft:
+def _open_draft(route: Route, asset: AssetRef, subject: str, found: Mapping[str, str | int]) -> EntryDraft:
     return EntryDraft(
         tenant=DEFAULT_TENANT,
         kind="authentication",
         subject=subject,
         action=str(route.action),
         asset=asset.render(),
-        effect=effect,
-        outcome=outcome,
+        effect="allow",
+        outcome="ok",
         reason="proven by what the request carried",
-        context={"route": route.name},
+        context={"route": route.name, **found},
     )

@@ -54,7 +54,7 @@ def oauth_problem(problem: Problem) -> Problem:
     """The same, with what OAuth's clients look for."""
     families = {401: "invalid_client", 429: "slow_down", 500: "server_error", 503: "temporarily_unavailable"}
     error = families.get(problem.status, "invalid_request")
-    if problem.code == "unsupported_grant_type":
+    if problem.code in ("unsupported_grant_type", "invalid_target"):
         error = problem.code
     return msgspec.structs.replace(problem, error=error, error_description=problem.detail)
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from vallum.kernel.actions import Action
 from vallum.kernel.values import AssetRef
 
-__all__ = ["EVIDENCE_SECONDS", "Download", "MethodNotAllowed", "Route", "Sealed", "match_route"]
+__all__ = ["EVIDENCE_SECONDS", "Download", "MethodNotAllowed", "Prepared", "Route", "match_route"]
 
 PREFIX = "/api/v1"
 EVIDENCE_SECONDS = 7 * 366 * 86_400  # how long reasons are kept: what auditors commonly ask of evidence
@@ -24,8 +24,8 @@ class Download:
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
-    """What `prepare` found for a change's entry: contents to keep with it and for how long, and more of its context.
+class Prepared:
+    """What `prepare` found for the entry: more of its context, and for a change contents to keep, how long.
 
     `value` is what it found for `perform`.
     """
@@ -43,8 +43,8 @@ class Route:
     `access` is `read` or `change`, both asked of the gate, or `open`: the request itself carries what proves its
     sender (a password, an enrolment link, a client secret), and what came of it is recorded. `prepare` does what
     takes time or must not hold the database, once the gate allows it and before `perform`'s transaction; where it
-    returns `Sealed`, that is kept with the change's entry. An open route that is not `recorded` hands out a challenge:
-    it writes nothing, so that strangers cannot fill the ledger, and its answer is recorded where it is used.
+    returns `Prepared`, that is kept with the entry. An open route that is not `recorded` hands out a challenge: it
+    writes nothing, so that strangers cannot fill the ledger, and its answer is recorded where it is used.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from vallum.api.resources import (
     configuration,
+    delegations,
     grants,
     guards,
     identity,
@@ -14,6 +15,7 @@ from vallum.api.resources import (
     policy_changes,
     policy_questions,
     status,
+    tokens,
 )
 from vallum.api.routing import Route
 
@@ -22,7 +24,9 @@ __all__ = ["ROUTES"]
 ROUTES: Sequence[Route] = (
     *status.ROUTES,
     *identity.ROUTES,
+    *tokens.ROUTES,
     *own.ROUTES,
+    *delegations.ROUTES,
     *grants.ROUTES,
     *configuration.ROUTES,
     *ledger.ROUTES,

@@ -1,4 +1,4 @@
-"""`vallum account`: your own devices, passkeys, recovery codes, password, and what you did."""
+"""`vallum account`: your own devices, passkeys, recovery codes, password, delegations, and what you did."""
 
 import sys
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vallum.cli.options import AsJson, Url
+from vallum.cli.options import AsJson, Url, parse_duration
 from vallum.cli.output import print_json, print_table, read_secret_line, report, say
 from vallum.cli.registry import command, group
 from vallum.cli.transport import opened
@@ -98,6 +98,54 @@ def change_password(url: Url = None, as_json: AsJson = False) -> None:
     with opened(None, url) as transport:
         ended = transport.perform("change_password", body={"password": password})
     report(as_json, ended, f"changed; {ended['sessions']} sessions ended, this one too: vallum login")
+
+
+@command(
+    app, "delegate", performs=("create_delegation",),
+    example="vallum account delegate handbook-assistant --for 8h > subject-token",
+)  # fmt: skip
+def delegate(
+    application_id: Annotated[str, typer.Argument(help="The application that may act for you at the gateway.")],
+    lasting: Annotated[str, typer.Option("--for", help="How long: 30m, 8h, 7d.")] = "8h",
+    url: Url = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Let an application act for you: prints the token that it exchanges. Wants a fresh second factor."""
+    body = {"application_id": application_id, "seconds": parse_duration(lasting)}
+    with opened(None, url) as transport:
+        made = transport.perform("create_delegation", body=body)
+    if as_json:
+        print_json(made)
+        return
+    print(made["token"])
+    given = made["delegation"]
+    say(f"{application_id} may act for you until {_time(given['expires_at_seconds'])}")
+    say(f"end it with vallum account end-delegation {given['id']}")
+
+
+@command(app, "delegations", performs=("list_delegations",), example="vallum account delegations")
+def list_delegations(url: Url = None, as_json: AsJson = False) -> None:
+    """List the applications that may act for you."""
+    with opened(None, url) as transport:
+        found = transport.perform("list_delegations")
+    if as_json:
+        print_json(found)
+        return
+    rows = [(d["id"], d["application_id"], d["created_at"][:19], _time(d["expires_at_seconds"])) for d in found]
+    print_table(("ID", "APPLICATION", "SINCE", "UNTIL"), rows)
+
+
+@command(
+    app, "end-delegation", performs=("end_delegation",), example="vallum account end-delegation dlg_01J…",
+)  # fmt: skip
+def end_delegation(
+    delegation_id: Annotated[str, typer.Argument(help="The delegation's id, dlg_….")],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """End what you let an application do; its tokens stop within a second."""
+    with opened(None, url) as transport:
+        transport.perform("end_delegation", path={"id": delegation_id})
+    report(as_json, {"id": delegation_id}, f"ended {delegation_id}")
 
 
 @command(app, "activity", performs=("list_own_entries",), example="vallum account activity -n 50")

@@ -1,16 +1,14 @@
 """`vallum access`: roles for a while. Ask, decide, end, and break the glass."""
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from vallum.cli.options import AsJson, Config, Data, Url
+from vallum.cli.options import AsJson, Config, Data, Url, parse_duration
 from vallum.cli.output import print_json, print_record, print_table, report, say
 from vallum.cli.registry import command, group
 from vallum.cli.transport import opened
-from vallum.kernel.errors import Invalid
 
 __all__ = ["app"]
 
@@ -18,8 +16,6 @@ app = group("Just-in-time access: a role for a while, given by somebody else.")
 
 Note = Annotated[str, typer.Option("--note", help="A word to whoever asked.")]
 GrantId = Annotated[str, typer.Argument(help="The request's id, grt_….")]
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @command(
@@ -36,8 +32,8 @@ def request_access(
 ) -> None:  # fmt: skip
     """Ask for a role for a while. Somebody else approves it; it ends by itself."""
     body = {
-        "role": role, "seconds": _seconds(duration), "reason": reason, "asset": asset,
-        "start_after_seconds": _seconds(start_in),
+        "role": role, "seconds": parse_duration(duration), "reason": reason, "asset": asset,
+        "start_after_seconds": parse_duration(start_in),
     }  # fmt: skip
     with opened(None, url) as transport:
         grant = transport.perform("request_access", body=body)
@@ -55,7 +51,7 @@ def break_glass(
     url: Url = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """In an emergency: any second person, not only an approver, may approve it. That opens an incident."""
-    body = {"role": role, "seconds": _seconds(duration), "reason": reason, "break_glass": True}
+    body = {"role": role, "seconds": parse_duration(duration), "reason": reason, "break_glass": True}
     with opened(None, url) as transport:
         grant = transport.perform("request_access", body=body)
     report(as_json, grant, f"asked: let a second person run vallum access approve {grant['id']}")
@@ -128,13 +124,6 @@ def revoke(
     report(as_json, grant, f"revoked {grant['id']} of {grant['requester']}")
     if not as_json and grant["break_glass"]:
         say("its incident stays open until somebody closes it")
-
-
-def _seconds(text: str) -> int:
-    found = re.fullmatch(r"([0-9]{1,6})([smhd])", text.strip())
-    if found is None:
-        raise Invalid(f"{text}: write a number and s, m, h or d, as in 30m or 2h")
-    return int(found.group(1)) * _UNITS[found.group(2)]
 
 
 def _row(grant: dict[str, Any]) -> tuple[str, ...]:

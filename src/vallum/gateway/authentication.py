@@ -1,4 +1,4 @@
-"""Which application is asking, by its API key; and an entry for those that cannot say.
+"""Which application is asking, by its API key or by a token that says for whom; and an entry for those that cannot say.
 
 A flood of bad keys must not become a flood of entries: the first of each second is recorded at once, the others
 are counted into the next.
@@ -11,7 +11,7 @@ from time import monotonic
 from vallum.gateway.refusals import Refused
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import Unauthenticated, VallumError
-from vallum.kernel.identity import ApiKeys
+from vallum.kernel.identity import ApiKeys, Delegations
 from vallum.kernel.keys import DEFAULT_TENANT
 from vallum.kernel.ledger.entry import EntryDraft
 from vallum.kernel.ledger.writer import LedgerWriter
@@ -20,24 +20,27 @@ from vallum.kernel.values import Subject
 __all__ = ["Authenticator"]
 
 _WINDOW_SECONDS = 1.0
+_JWT = "eyJ"  # how the base64url of a JSON object begins; no API key does
 
 
 class Authenticator:
     """For one event loop."""
 
-    def __init__(self, api_keys: ApiKeys, writer: LedgerWriter) -> None:
+    def __init__(self, api_keys: ApiKeys, delegations: Delegations, writer: LedgerWriter) -> None:
         self._api_keys = api_keys
+        self._delegations = delegations
         self._writer = writer
         self._uncounted = 0
         self._next_at = 0.0
         self._flush: asyncio.Task[None] | None = None
 
     async def authenticate(self, headers: Mapping[str, str]) -> Subject:
-        """The application whose key this is. Raises Unauthenticated."""
+        """The application whose key or token this is. Raises Unauthenticated."""
         secret = _key_in(headers)
-        subject = self._api_keys.recognise(secret)
+        known: ApiKeys | Delegations = self._delegations if secret.startswith(_JWT) else self._api_keys
+        subject = known.recognise(secret)
         if subject is None:
-            subject = await asyncio.to_thread(self._api_keys.authenticate, secret)
+            subject = await asyncio.to_thread(known.authenticate, secret)
         return subject
 
     async def record_failure(self, entry_id: str, refused: Refused, endpoint: str) -> bool:

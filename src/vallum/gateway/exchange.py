@@ -109,6 +109,8 @@ class Exchange:
             "milliseconds": round(self.seconds * 1000),
             "stream": int(self.streams),
         }
+        if self.subject is not None and self.subject.on_behalf_of is not None:
+            context["on_behalf_of"] = self.subject.on_behalf_of.render()
         if self.answered_by is not None:
             context["provider"] = self.answered_by.provider_name
             if self.answered_by.model_name != self.model_name:

@@ -16,7 +16,7 @@ from vallum.kernel.errors import VallumError
 from vallum.kernel.gate import Gate
 from vallum.kernel.ledger.entry import EntryDraft
 from vallum.kernel.ledger.writer import LedgerWriter
-from vallum.kernel.values import AssetRef, Subject
+from vallum.kernel.values import AssetRef, Decision, Subject
 
 __all__ = ["ModelList"]
 
@@ -73,13 +73,18 @@ class ModelList:
                 policies=decision.policies,
                 policy_set=decision.policy_set,
                 reason=decision.reason,
-                context={"basis": decision.basis} if decision.basis else {},
+                context=_context(subject, decision),
             )
         )
         if decision.effect != "allow":
             raise Refused(403, "denied", decision.reason, outcome="denied")
         application = self._inventory.application(subject.id)
         return sorted(application.models) if application is not None else []
+
+
+def _context(subject: Subject, decision: Decision) -> dict[str, str | int]:
+    behalf = {"on_behalf_of": subject.on_behalf_of.render()} if subject.on_behalf_of is not None else {}
+    return {**behalf, **({"basis": decision.basis} if decision.basis else {})}
 
 
 def _wants_anthropic(raw_headers: list[tuple[bytes, bytes]]) -> bool:

@@ -38,6 +38,9 @@ class Action(StrEnum):
     GRANT_DENY = "identity:grant:deny"
     GRANT_REVOKE = "identity:grant:revoke"
 
+    DELEGATION_CREATE = "identity:delegation:create"
+    DELEGATION_END = "identity:delegation:end"
+
     ACCOUNT_READ = "identity:account:read"
     ACCOUNT_CHANGE = "identity:account:change"
 

@@ -49,6 +49,7 @@ class Subject:
     holder: str = ""  # the human being behind a person: the same in every account of theirs
     inviter: str = ""  # the human being who let that person in
     grants: tuple[GrantedRole, ...] = ()  # in force when the subject was proven
+    on_behalf_of: "Subject | None" = None  # the person an application acts for, who let it
 
     def render(self) -> str:
         return f"{self.kind}:{self.id}"

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from vallum.api.assets import named, system
 from vallum.api.control import Call, Services
-from vallum.api.routing import EVIDENCE_SECONDS, Route, Sealed
+from vallum.api.routing import EVIDENCE_SECONDS, Prepared, Route
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import Invalid
 from vallum.kernel.gate import Change
@@ -52,8 +52,8 @@ class GrantDetail(msgspec.Struct, frozen=True):
     gains: tuple[str, ...]
 
 
-def keep_reason(services: Services, call: Call) -> Sealed:
-    """Sealed beside the entry: the auditor reads why, and nobody can say afterwards that it was another reason.
+def keep_reason(services: Services, call: Call) -> Prepared:
+    """Prepared beside the entry: the auditor reads why, and nobody can say afterwards that it was another reason.
 
     Raises Invalid for a request that would give nothing, so that nobody waits for it.
     """
@@ -65,7 +65,7 @@ def keep_reason(services: Services, call: Call) -> Sealed:
         where = f" on {wanted.asset}" if wanted.asset else ""
         raise Invalid(f"the role {wanted.role} adds nothing{where} to what you may do anyway")
     grant_id = new_id("grt")
-    return Sealed({"reason": wanted.reason.encode()}, EVIDENCE_SECONDS, {"grant": grant_id}, grant_id)
+    return Prepared({"reason": wanted.reason.encode()}, EVIDENCE_SECONDS, {"grant": grant_id}, grant_id)
 
 
 def request_access(services: Services, call: Call, change: Change) -> Grant:
@@ -118,10 +118,10 @@ def _check_asset(services: Services, asset: str) -> None:
         raise Invalid(f"asset: there is no {asset}")
 
 
-def name_grant(services: Services, call: Call) -> Sealed:
+def name_grant(services: Services, call: Call) -> Prepared:
     """What is decided on, in the entry itself: rows may be edited by whoever holds the database."""
     grant = services.identity.grants.grant(call.path["id"])
-    return Sealed(
+    return Prepared(
         context={
             "requester": f"person:{grant.requester_id}", "role": grant.role, "asset": grant.asset,
             "seconds": grant.seconds, "break_glass": int(grant.break_glass),

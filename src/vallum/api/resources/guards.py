@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from vallum.api.control import Call, Services
-from vallum.api.routing import Route, Sealed
+from vallum.api.routing import Prepared, Route
 from vallum.gateway.document import decode_document, text_places
 from vallum.gateway.guarding import guard_names
 from vallum.guards import Channel
@@ -81,7 +81,7 @@ class _Kept(msgspec.Struct, frozen=True):
     channel: Channel
 
 
-def prepare_review(services: Services, call: Call) -> Sealed:
+def prepare_review(services: Services, call: Call) -> Prepared:
     """The case. Raises NotFound, Invalid: a review must be of what the entry says, and have a text."""
     review: Review = call.body
     with services.records.read() as conn:
@@ -100,7 +100,7 @@ def prepare_review(services: Services, call: Call) -> Sealed:
         raise Invalid("text: give what was missed; the guard cannot say which text that was")
     else:
         kept = _from_contents(services, entry, review.guard)
-    return Sealed({_CONTENT: msgspec.json.encode(kept)}, review.keep_days * _DAY_SECONDS)
+    return Prepared({_CONTENT: msgspec.json.encode(kept)}, review.keep_days * _DAY_SECONDS)
 
 
 def _from_contents(services: Services, entry: StoredEntry, guard: str) -> list[_Kept]:

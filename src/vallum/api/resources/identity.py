@@ -1,6 +1,5 @@
-"""People, their sessions, services, their tokens, and applications' API keys."""
+"""People, their sessions, services, and applications' API keys."""
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -11,12 +10,10 @@ from vallum.api.assets import named, system
 from vallum.api.control import Call, Services
 from vallum.api.routing import Route
 from vallum.kernel.actions import Action
-from vallum.kernel.errors import Invalid, NotFound
+from vallum.kernel.errors import NotFound
 from vallum.kernel.gate import Change
 from vallum.kernel.identity import (
-    AccessToken,
     ApiKey,
-    DpopProof,
     Enrolment,
     IssuedKey,
     IssuedService,
@@ -24,26 +21,15 @@ from vallum.kernel.identity import (
     Person,
     Service,
     Session,
-    SignedAssertion,
-    SignInRefused,
     VerifiedSignIn,
 )
-from vallum.kernel.identity.proofs import subject_of
 from vallum.kernel.values import AssetRef
 
 __all__ = ["ROUTES"]
 
 _DAY_SECONDS = 86_400
-JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523, section 2.2
 Short = Annotated[str, Meta(max_length=256)]
 Secret = Annotated[str, Meta(max_length=1024)]
-Assertion = Annotated[str, Meta(max_length=8192)]
-
-
-class UnsupportedGrant(Invalid):
-    """The token endpoint knows no such grant."""
-
-    code = "unsupported_grant_type"
 
 
 class EnrolmentToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,27 +61,6 @@ class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Short
     password: Secret
     code: Short
-
-
-class ClientCredentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """RFC 6749, section 4.4.2, as JSON or as a form: a secret, or an assertion that the client signed (RFC 7523)."""
-
-    grant_type: Short
-    client_id: Short = ""
-    client_secret: Secret = ""
-    client_assertion_type: Short = ""
-    client_assertion: Assertion = ""
-    scope: Short = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ProvenClient:
-    """A client that proved itself, and what is used up with the grant."""
-
-    service: Service
-    proofs: tuple[SignedAssertion | DpopProof, ...]
-    bound_to: str | None
-    client_id: str
 
 
 class NewService(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -145,39 +110,7 @@ def open_session(services: Services, call: Call, conn: Connection) -> tuple[Issu
     return issued, f"person:{issued.session.person_id}"
 
 
-def check_client(services: Services, call: Call) -> ProvenClient:
-    given, known = call.body, services.identity.services
-    if given.grant_type != "client_credentials":
-        raise UnsupportedGrant("grant_type: only client_credentials is offered")
-    proofs: list[SignedAssertion | DpopProof] = []
-    client_id = given.client_id or subject_of(given.client_assertion)
-    known.count_attempt(client_id, call.peer)
-    if given.client_assertion:
-        if given.client_assertion_type != JWT_BEARER or given.client_secret:
-            raise Invalid(f"client_assertion: its type is {JWT_BEARER}, and no client_secret goes with it")
-        service, signed = known.check_assertion(given.client_assertion, (*call.urls, known.issuer))
-        if given.client_id not in ("", service.id):
-            raise SignInRefused("client_id is not whom the assertion is of")
-        proofs.append(signed)
-    else:
-        service = known.check_secret(given.client_id, given.client_secret)
-    bound_to = None
-    if call.dpop:
-        proof = known.check_dpop(call.dpop, "POST", call.urls)
-        proofs.append(proof)
-        bound_to = proof.thumbprint
-    return ProvenClient(service, tuple(proofs), bound_to, client_id)
-
-
-def grant_token(services: Services, call: Call, conn: Connection) -> tuple[AccessToken, str]:
-    client: ProvenClient = call.prepared
-    for proof in client.proofs:
-        services.identity.services.use_up(conn, proof)
-    services.identity.services.attempt_succeeded(conn, client.client_id, call.peer)
-    return services.identity.services.grant(client.service, client.bound_to), f"service:{client.service.id}"
-
-
-# Sessions and tokens.
+# Sessions.
 
 
 def read_session(services: Services, call: Call) -> Session:
@@ -273,11 +206,6 @@ ROUTES = (
         method="POST", path="/sessions", name="sign_in", summary="Sign in with name, password and code",
         access="open", action="identity:session:create", asset=system, prepare=check_sign_in,
         perform=open_session, body=SignIn, answer=IssuedSession, status=201,
-    ),
-    Route(
-        method="POST", path="/tokens", name="grant_token", summary="An access token for client credentials",
-        access="open", action="identity:token:create", asset=system, prepare=check_client, perform=grant_token,
-        body=ClientCredentials, answer=AccessToken,
     ),
     Route(
         method="GET", path="/sessions/current", name="read_session", summary="Who is signed in here",

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from vallum.api.assets import system
 from vallum.api.control import Call, Services
-from vallum.api.routing import Route, Sealed
+from vallum.api.routing import Prepared, Route
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import Invalid
 from vallum.kernel.gate import Change
@@ -61,9 +61,9 @@ def read_policy(services: Services, call: Call) -> PolicyInForce:
     return PolicyInForce(policy_set.digest, dict(policy_set.files), shipped_schema())
 
 
-def check_policy(services: Services, call: Call) -> Sealed:
+def check_policy(services: Services, call: Call) -> Prepared:
     checked = services.policy_store.check(call.body.files)
-    return Sealed(context={"digest": checked.digest}, value=checked)
+    return Prepared(context={"digest": checked.digest}, value=checked)
 
 
 def apply_policy(services: Services, call: Call, change: Change) -> PolicyInForce:

@@ -9,7 +9,7 @@ from msgspec import Meta
 from vallum.api.assets import named, system
 from vallum.api.control import Call, Services
 from vallum.api.resources.policy_questions import everybody
-from vallum.api.routing import EVIDENCE_SECONDS, Route, Sealed
+from vallum.api.routing import EVIDENCE_SECONDS, Prepared, Route
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import Conflict, Invalid
 from vallum.kernel.gate import Change
@@ -64,7 +64,7 @@ class PolicyChangeDetail(msgspec.Struct, frozen=True):
     complete: bool
 
 
-def check_proposal(services: Services, call: Call) -> Sealed:
+def check_proposal(services: Services, call: Call) -> Prepared:
     wanted = call.body
     if (wanted.files is None) == (wanted.digest is None):
         raise Invalid("give the files of a policy set, or the digest of an earlier one")
@@ -74,7 +74,7 @@ def check_proposal(services: Services, call: Call) -> Sealed:
             files = dict(services.policy_store.version(conn, wanted.digest).files)
     checked = services.policy_store.check(files)
     reason = {"reason": wanted.reason.encode()}
-    return Sealed(reason, EVIDENCE_SECONDS, {"digest": checked.digest, "base": wanted.base or ""}, checked)
+    return Prepared(reason, EVIDENCE_SECONDS, {"digest": checked.digest, "base": wanted.base or ""}, checked)
 
 
 def propose_policy(services: Services, call: Call, change: Change) -> PolicyChangeRequest:
@@ -102,12 +102,12 @@ def read_policy_change(services: Services, call: Call) -> PolicyChangeDetail:
     )  # fmt: skip
 
 
-def check_approved(services: Services, call: Call) -> Sealed:
+def check_approved(services: Services, call: Call) -> Prepared:
     """Anew, for this release may judge otherwise than the one that it was proposed to."""
     change, files = services.policy_changes.change(call.path["id"])
     checked = services.policy_store.check(files)
     context = {"digest": checked.digest, "base": change.base, "proposed_by": change.proposed_by}
-    return Sealed(context=context, value=checked)
+    return Prepared(context=context, value=checked)
 
 
 def approve_policy_change(services: Services, call: Call, change: Change) -> PolicyChangeRequest:

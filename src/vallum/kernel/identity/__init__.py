@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vallum.kernel.clock import Clock
 from vallum.kernel.errors import NotFound
 from vallum.kernel.identity.api_keys import ApiKeys
+from vallum.kernel.identity.delegations import Delegated, Delegation, Delegations, IssuedDelegation
 from vallum.kernel.identity.factors import Proof
 from vallum.kernel.identity.grants import Grant, GrantEnded, Grants
 from vallum.kernel.identity.model import (
@@ -61,6 +62,9 @@ __all__ = [
     "ApiKey",
     "ApiKeys",
     "CredentialRefused",
+    "Delegated",
+    "Delegation",
+    "Delegations",
     "DpopProof",
     "Enrolment",
     "EnrolmentRefused",
@@ -68,6 +72,7 @@ __all__ = [
     "GrantEnded",
     "Grants",
     "Identity",
+    "IssuedDelegation",
     "IssuedKey",
     "IssuedService",
     "IssuedSession",
@@ -113,6 +118,7 @@ class Identity:
     api_keys: ApiKeys
     services: Services
     grants: Grants
+    delegations: Delegations
     single_sign_on: SingleSignOn | None = None
 
     @classmethod
@@ -140,7 +146,10 @@ class Identity:
             ApiKeys(records, clock),
             Services(records, tokens, clock),
             Grants(records, clock),
-            SingleSignOn(*sso, keyring, tokens, clock, f"{url}/console/sso/callback") if sso is not None else None,
+            Delegations(records, tokens, clock),
+            SingleSignOn(*sso, records, keyring, tokens, clock, f"{url}/console/sso/callback")
+            if sso is not None
+            else None,
         )
 
     def facts(self, ref: AssetRef) -> AssetFacts | None:
@@ -168,3 +177,4 @@ class Identity:
         """Forget what is held in memory; subscribe to the epoch `identity`."""
         self.api_keys.refresh()
         self.services.refresh()
+        self.delegations.refresh()

@@ -159,11 +159,12 @@ class IssuedService(msgspec.Struct, frozen=True):
 
 
 class AccessToken(msgspec.Struct, frozen=True):
-    """The answer of RFC 6749, section 5.1."""
+    """The answer of RFC 6749, section 5.1, and of RFC 8693."""
 
     access_token: str
     expires_in: int  # seconds
     token_type: str = "Bearer"  # noqa: S105  the type's name
+    issued_token_type: str | msgspec.UnsetType = msgspec.UNSET  # of an exchange (RFC 8693, section 2.2.1)
 
     def __repr__(self) -> str:
         return "AccessToken(…)"

@@ -9,7 +9,7 @@ what the directory takes away is gone with the next. Somebody is who the provide
 import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from os import urandom
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError as UniqueViolation
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import Invalid, Unavailable
 from vallum.kernel.identity import records as table
+from vallum.kernel.identity.delegations import SubjectTokenRefused
 from vallum.kernel.identity.factors import ProvenElsewhere, totp_place
 from vallum.kernel.identity.model import NameTaken, SignInRefused, parse_name
 from vallum.kernel.identity.people import EPOCH
@@ -33,6 +34,7 @@ from vallum.kernel.ids import new_id
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Purpose
 from vallum.kernel.policy.engine import FRESH_SECONDS
 from vallum.kernel.store.epochs import bump_epoch
+from vallum.kernel.store.records import Records
 
 __all__ = ["NoRoleLeft", "OidcConfig", "OidcProvider", "SingleSignOn", "SsoBegin", "SsoRefused", "VerifiedSso"]
 
@@ -50,7 +52,10 @@ class SsoRefused(SignInRefused):
 
 @dataclass(frozen=True, slots=True)
 class OidcConfig:
-    """`roles` maps the provider's groups to roles here. One of `amr` or `acr` in the ID token is the second factor."""
+    """`roles` maps the provider's groups to roles here. One of `amr` or `acr` in the ID token is the second factor.
+
+    `applications` maps other clients' ids at the provider to the applications here that may exchange their ID tokens.
+    """
 
     issuer: str
     client_id: str
@@ -60,6 +65,7 @@ class OidcConfig:
     scope: str = "openid profile email"
     amr: frozenset[str] = frozenset({"mfa"})
     acr: frozenset[str] = frozenset()
+    applications: Mapping[str, str] = field(default_factory=dict)
 
 
 class NoRoleLeft(SsoRefused):
@@ -113,6 +119,7 @@ class SingleSignOn:
         self,
         config: OidcConfig,
         provider: OidcProvider,
+        records: Records,
         keyring: Keyring,
         tokens: Tokens,
         clock: Clock,
@@ -120,6 +127,7 @@ class SingleSignOn:
     ) -> None:
         self._config = config
         self._provider = provider
+        self._records = records
         self._keyring = keyring
         self._tokens = tokens
         self._clock = clock
@@ -171,6 +179,21 @@ class SingleSignOn:
             state_expires_at_seconds=int(begun["exp"]),
         )
 
+    def check_subject(self, token: str, application_id: str) -> tuple[str | None, int]:
+        """Who is signed in to an application by an ID token of its own, and until when; None for somebody unknown here.
+
+        Raises SubjectTokenRefused for one that was made for another client: it is not this application's to use.
+        """
+        own = frozenset(
+            client for client, application in self._config.applications.items() if application == application_id
+        )
+        try:
+            claims = self._signed(token)
+            self._hold(claims, own)
+        except SsoRefused as e:
+            raise SubjectTokenRefused("subject_token: no ID token that this application may exchange") from e
+        return self._person_id(str(claims["sub"])), int(claims["exp"])
+
     def admit(self, conn: Connection, verified: VerifiedSso) -> tuple[ProvenElsewhere, bool]:
         """The person that this is, made on their first sign-in, and whether their roles changed with what the
         provider says now.
@@ -200,14 +223,21 @@ class SingleSignOn:
 
         Returns whose id that is, None for somebody who never was here.
         """
-        s, p = table.sso_subjects.c, table.persons.c
-        query = select(s.person_id).where(s.issuer == self._config.issuer, s.subject == subject)
-        person_id = conn.execute(query).scalar()
+        p = table.persons.c
+        person_id = self._person_id(subject, conn)
         if person_id is not None:
             conn.execute(update(table.persons).where(p.id == person_id).values(roles="member", version=p.version + 1))
             conn.execute(delete(table.sessions).where(table.sessions.c.person_id == person_id))
             bump_epoch(conn, EPOCH)
         return person_id
+
+    def _person_id(self, subject: str, conn: Connection | None = None) -> str | None:
+        if conn is None:
+            with self._records.read() as reading:
+                return self._person_id(subject, reading)
+        s = table.sso_subjects.c
+        query = select(s.person_id).where(s.issuer == self._config.issuer, s.subject == subject)
+        return conn.execute(query).scalar()
 
     def _new_person(self, conn: Connection, verified: VerifiedSso, roles: str) -> str:
         """Without a password, and with a second factor that nobody knows: the provider is the way in."""
@@ -240,35 +270,37 @@ class SingleSignOn:
 
     def _claims(self, token: str, nonce: str) -> dict[str, Any]:
         """OIDC Core, section 3.1.3.7. Raises SsoRefused, and says no more than that."""
-        refused = SsoRefused("the provider's ID token does not hold")
-        claims = None
+        claims = self._signed(token)
+        self._hold(claims, frozenset({self._config.client_id}))
+        if not hmac.compare_digest(str(claims.get("nonce", "")).encode("utf-8", "replace"), nonce.encode()):
+            raise _unsound()
+        return claims
+
+    def _signed(self, token: str) -> dict[str, Any]:
         for afresh in (False, True):
             try:
-                claims = check_signature(token, self._provider.keys(afresh=afresh))
-                break
+                return check_signature(token, self._provider.keys(afresh=afresh))
             except ProofRefused:
                 continue
-        if claims is None:
-            raise refused
+        raise _unsound()
+
+    def _hold(self, claims: Mapping[str, Any], clients: frozenset[str]) -> None:
+        """Of this provider, for one of `clients`, and at this time."""
+        refused = _unsound()
         now = self._clock.now().timestamp()
         audience = claims.get("aud")
         audiences = [audience] if isinstance(audience, str) else audience if isinstance(audience, list) else []
         expires, issued, subject = claims.get("exp"), claims.get("iat"), claims.get("sub")
-        if claims.get("iss") != self._config.issuer or self._config.client_id not in audiences:
+        if claims.get("iss") != self._config.issuer or not clients & set(map(str, audiences)):
             raise refused
-        if (len(audiences) > 1 or "azp" in claims) and claims.get("azp") != self._config.client_id:
+        if (len(audiences) > 1 or "azp" in claims) and claims.get("azp") not in clients:
             raise refused
         if not isinstance(subject, str) or not 1 <= len(subject) <= 255:
             raise refused
-        if (
-            type(expires) is not int
-            or type(issued) is not int
-            or not hmac.compare_digest(str(claims.get("nonce", "")).encode("utf-8", "replace"), nonce.encode())
-        ):
+        if type(expires) is not int or type(issued) is not int:
             raise refused
         if not now - _SKEW_SECONDS < expires <= now + _MAX_ID_TOKEN_SECONDS or issued > now + _SKEW_SECONDS:
             raise refused
-        return claims
 
     def _mfa_at(self, claims: Mapping[str, Any]) -> int:
         methods = claims.get("amr")
@@ -293,6 +325,10 @@ class SingleSignOn:
             except (Invalid, KeyError):
                 continue
         raise SsoRefused("your provider gave no name that will do here: see oidc.name_claim")
+
+
+def _unsound() -> SsoRefused:
+    return SsoRefused("the provider's ID token does not hold")
 
 
 def _random() -> str:

@@ -7,6 +7,7 @@ from vallum.kernel.store.records import metadata
 __all__ = [
     "api_keys",
     "attempts",
+    "delegations",
     "enrolments",
     "grants",
     "passkeys",
@@ -124,6 +125,19 @@ api_keys = Table(
     Column("grant_id", Text),  # under which it was issued, and with which it ends
 )
 Index("ix_api_keys_application_id", api_keys.c.application_id)
+
+delegations = Table(
+    "delegations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("token_hash", LargeBinary, nullable=False, unique=True),
+    Column("person_id", Text, nullable=False),
+    Column("application_id", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("expires_at_seconds", BigInteger, nullable=False),
+    Column("ended_at", Text),
+)
+Index("ix_delegations_person_id", delegations.c.person_id)
 
 services = Table(
     "services",

@@ -10,6 +10,7 @@ from zlib import crc32
 
 __all__ = [
     "API_KEY_PREFIX",
+    "DELEGATION_PREFIX",
     "ENROLMENT_PREFIX",
     "SERVICE_PREFIX",
     "SESSION_PREFIX",
@@ -22,6 +23,7 @@ API_KEY_PREFIX = "vlm_"
 SESSION_PREFIX = "vls_"
 SERVICE_PREFIX = "vlc_"
 ENROLMENT_PREFIX = "vle_"
+DELEGATION_PREFIX = "vld_"
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BODY_CHARS = 36  # 214 bits

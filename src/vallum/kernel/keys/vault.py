@@ -1,6 +1,6 @@
 """The vault: named secrets (a provider's API key, a database password), sealed, and revealed at the moment of use.
 
-Configuration and the ledger name a secret; only this module turns the name into the value. Sealed values are
+Configuration and the ledger name a secret; only this module turns the name into the value. Prepared values are
 held in memory, opened ones are not. Subscribe `refresh` to epoch "keys".
 """
 

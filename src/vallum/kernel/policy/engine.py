@@ -116,6 +116,7 @@ class PolicyEngine:
         key = (
             subject.kind, subject.id, subject.tenant, subject.version, subject.roles, facts_version,
             action, asset.kind, asset.id, asset_facts.version, fresh, by_grant, subject.holder, subject.inviter,
+            subject.on_behalf_of,
         )  # fmt: skip
         decision = in_force.decisions.get(key)
         if decision is None:
@@ -141,7 +142,7 @@ def decide(policy_set: PolicySet, request: PolicyRequest) -> Decision:
         "principal": principal,
         "action": {"type": "Vallum::Action", "id": str(request.action)},
         "resource": resource,
-        "context": _CONTEXTS[request.mfa_fresh, request.by_grant],
+        "context": _context(request),
     }
     try:
         # Parsed apart from the evaluation, for a stale denial evaluates twice; held to the schema here, not there.
@@ -157,20 +158,36 @@ def decide(policy_set: PolicySet, request: PolicyRequest) -> Decision:
     return replace(decision, reason="this needs a fresh second factor", obligations=frozenset({Obligation.STEP_UP}))
 
 
+def _context(request: PolicyRequest) -> str:
+    behalf = request.subject.on_behalf_of
+    if behalf is None:
+        return _CONTEXTS[request.mfa_fresh, request.by_grant]
+    person = {"__entity": {"type": "Vallum::Person", "id": behalf.id}}
+    told = {"mfa_fresh": request.mfa_fresh, "by_grant": request.by_grant, "on_behalf_of": person}
+    return msgspec.json.encode(told).decode()
+
+
 def _basis(request: PolicyRequest) -> str:
     """What an entry does not say by itself. Empty where it is too much for one; such decisions cannot be replayed."""
-    facts = request.subject_facts
-    told = msgspec.json.encode(
-        {
-            "asset": request.asset_facts.attributes,
-            "by_grant": request.by_grant,
-            "holder": request.subject.holder,
-            "inviter": request.subject.inviter,
-            "mfa_fresh": request.mfa_fresh,
-            "roles": sorted(request.subject.roles),
-            "subject": facts.attributes if facts is not None else None,
+    facts, behalf = request.subject_facts, request.subject.on_behalf_of
+    known: dict[str, object] = {
+        "asset": request.asset_facts.attributes,
+        "by_grant": request.by_grant,
+        "holder": request.subject.holder,
+        "inviter": request.subject.inviter,
+        "mfa_fresh": request.mfa_fresh,
+        "roles": sorted(request.subject.roles),
+        "subject": facts.attributes if facts is not None else None,
+    }
+    if behalf is not None:
+        known["on_behalf_of"] = {
+            "id": behalf.id,
+            "tenant": behalf.tenant,
+            "roles": sorted(behalf.roles),
+            "holder": behalf.holder,
+            "inviter": behalf.inviter,
         }
-    )
+    told = msgspec.json.encode(known)
     return told.decode() if len(told) <= MAX_BASIS_BYTES else ""
 
 
@@ -192,23 +209,37 @@ def _read(result: cedarpy.AuthzResult, policy_set: PolicySet) -> Decision:
     return Decision("deny", policies, reason, policy_set.digest)
 
 
+def _person(subject: Subject) -> dict[str, Value]:
+    return {"tenant": subject.tenant, "holder": subject.holder, "inviter": subject.inviter}
+
+
+def _parents(subject: Subject) -> list[dict[str, str]]:
+    return [{"type": "Vallum::Role", "id": role} for role in sorted(subject.roles)]
+
+
 def _refused(reason: str, policy_set: PolicySet) -> Decision:
     return Decision("deny", (), reason, policy_set.digest)
 
 
 def _entities(request: PolicyRequest, principal: Mapping[str, str], resource: Mapping[str, str]) -> str:
-    """The subject, its roles and the asset, as Cedar's JSON. Raises ValueError for text that is not Unicode."""
-    roles = sorted(request.subject.roles)
+    """The subject, whom it acts for, their roles and the asset, as Cedar's JSON.
+
+    Raises ValueError for text that is not Unicode.
+    """
+    behalf = request.subject.on_behalf_of
+    roles = sorted(request.subject.roles | behalf.roles if behalf is not None else request.subject.roles)
     attributes: dict[str, Value] = {"tenant": request.subject.tenant}
     if request.subject.kind is SubjectKind.PERSON:
-        attributes |= {"holder": request.subject.holder, "inviter": request.subject.inviter}
+        attributes |= _person(request.subject)
     if request.subject_facts is not None:
         attributes = {**request.subject_facts.attributes}
     entities: list[dict[str, Any]] = [
         {"uid": {"type": "Vallum::Role", "id": r}, "attrs": {}, "parents": []} for r in roles
     ]
-    parents = [{"type": "Vallum::Role", "id": role} for role in roles]
-    entities.append({"uid": principal, "attrs": attributes, "parents": parents})
+    entities.append({"uid": principal, "attrs": attributes, "parents": _parents(request.subject)})
+    if behalf is not None:
+        uid = {"type": "Vallum::Person", "id": behalf.id}
+        entities.append({"uid": uid, "attrs": _person(behalf), "parents": _parents(behalf)})
     if resource != principal:
         entities.append({"uid": resource, "attrs": {**request.asset_facts.attributes}, "parents": []})
     return msgspec.json.encode(entities).decode()

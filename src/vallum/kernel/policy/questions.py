@@ -6,6 +6,7 @@ would happen, bounds and exceptions included.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -130,6 +131,7 @@ def replay(
                 frozenset(known["roles"]),
                 holder=known["holder"],
                 inviter=known["inviter"],
+                on_behalf_of=_behalf(known.get("on_behalf_of")),
             ),
             AssetFacts(known["subject"]) if known["subject"] is not None else None,
             action,
@@ -191,6 +193,19 @@ def droppable(policy_set: PolicySet, roles: Sequence[str], used: Iterable[str]) 
             kept.remove(role)
             dropped.append(role)
     return tuple(dropped)
+
+
+def _behalf(known: Mapping[str, Any] | None) -> Subject | None:
+    if known is None:
+        return None
+    return Subject(
+        SubjectKind.PERSON,
+        known["id"],
+        TenantId(known["tenant"]),
+        frozenset(known["roles"]),
+        holder=known["holder"],
+        inviter=known["inviter"],
+    )
 
 
 def _all_of(policy_set: PolicySet, roles: frozenset[str]) -> set[str]:

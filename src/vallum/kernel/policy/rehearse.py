@@ -33,6 +33,7 @@ _TYPICAL_ASSETS: Mapping[str, str] = {  # of an action, or of all in an area; el
     "identity:grant:approve": "Grant",
     "identity:grant:deny": "Grant",
     "identity:grant:revoke": "Grant",
+    "identity:delegation:create": "Application",
     "policy:change:approve": "PolicyChange",
     "policy:change:deny": "PolicyChange",
 }
@@ -52,6 +53,7 @@ class _Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool = True
     tenant: str = "default"
     asset_tenant: str = "default"
+    on_behalf_of: tuple[str, ...] | None = None  # the roles of the person that an application acts for
 
 
 class _Cases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,7 +137,10 @@ def _check(policy_set: PolicySet, case: _Case) -> CaseResult:
     asset_kind, _, asset_id = case.asset.partition(":")
     if kind not in set(SubjectKind) or not subject_id or not asset_id or case.expect not in ("allow", "deny"):
         raise Invalid(f"case {case.name}: subject is kind:id, asset is Kind:id, expect is allow or deny")
-    subject = Subject(SubjectKind(kind), subject_id, TenantId(case.tenant), frozenset(case.roles))
+    tenant, behalf = TenantId(case.tenant), None
+    if case.on_behalf_of is not None:
+        behalf = Subject(SubjectKind.PERSON, "somebody", tenant, frozenset(case.on_behalf_of), holder="somebody")
+    subject = Subject(SubjectKind(kind), subject_id, tenant, frozenset(case.roles), on_behalf_of=behalf)
     request = typical_request(
         subject,
         case.action,

@@ -1,5 +1,6 @@
 """Single sign-on's ID tokens: the right one, and all that a provider, or somebody in its name, could send instead."""
 
+import dataclasses
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -19,6 +20,7 @@ from vallum.kernel.identity import (
     VerifiedSignIn,
 )
 from vallum.kernel.identity import records as table
+from vallum.kernel.identity.delegations import SubjectTokenRefused
 from vallum.kernel.identity.factors import ProvenPasskey
 
 ISSUER = "https://login.example"
@@ -55,9 +57,11 @@ def provider():
 
 
 @pytest.fixture
-def sso(provider, keyring, clock):
+def sso(provider, records, keyring, clock):
     tokens = Tokens(keyring, clock, "test.example/ledger")
-    return SingleSignOn(CONFIG, provider, keyring, tokens, clock, "https://vallum.example/console/sso/callback")
+    return SingleSignOn(
+        CONFIG, provider, records, keyring, tokens, clock, "https://vallum.example/console/sso/callback"
+    )
 
 
 @pytest.fixture
@@ -232,3 +236,45 @@ def test_time_tells_nobody_who_signs_in_elsewhere(identity):
     passwords._hasher = type("H", (), {"verify": lambda self, hashed, text: hashes.append(hashed)})()
     assert not passwords.matches("", "anything at all")
     assert hashes == [passwords._nobody]
+
+
+# An ID token of another client's, in exchange.
+
+
+@pytest.fixture
+def exchanging(provider, records, keyring, clock):
+    config = dataclasses.replace(CONFIG, applications={"handbook-web": "app_handbook", "other-web": "app_other"})
+    tokens = Tokens(keyring, clock, "test.example/ledger")
+    sso = SingleSignOn(config, provider, records, keyring, tokens, clock, "https://vallum.example/console/sso/callback")
+
+    def _check(application="app_handbook", key=KEYS["RS256"], **changes):
+        now = int(clock.now().timestamp())
+        said = {"iss": ISSUER, "aud": "handbook-web", "sub": "u-1", "iat": now, "exp": now + 300, **changes}
+        claims = {name: value for name, value in said.items() if value is not None}
+        token = jwt.encode({"alg": "RS256", "kid": key.thumbprint()}, claims, key, algorithms=["RS256"])
+        return sso.check_subject(token, application)
+
+    return _check
+
+
+def test_an_application_exchanges_its_own_clients_id_tokens(exchanging, finish, sign_in, clock):
+    until = int(clock.now().timestamp()) + 300
+    assert exchanging() == (None, until)  # vouched for, and nobody here yet
+    person_id = sign_in(finish()).session.person_id
+    assert exchanging() == (person_id, until)
+    assert exchanging("app_other", aud="other-web") == (person_id, until)
+    assert exchanging(aud=["handbook-web", "api"], azp="handbook-web") == (person_id, until)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"application": "app_other"}, {"application": "app_unmapped"}, {"application": ""}, {"aud": "vallum"},
+        {"aud": "stranger"}, {"aud": None}, {"azp": "other-web"}, {"aud": ["handbook-web", "other-web"]},
+        {"aud": ["handbook-web", "vallum"], "azp": "vallum"}, {"iss": "https://evil.example"}, {"exp": 1},
+        {"exp": None}, {"sub": None}, {"key": RSAKey.generate_key(2048)},
+    ],
+)  # fmt: skip
+def test_an_id_token_for_somebody_else_is_not_exchanged(exchanging, changes):
+    with pytest.raises(SubjectTokenRefused):
+        exchanging(**changes)

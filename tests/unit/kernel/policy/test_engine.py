@@ -18,6 +18,8 @@ from vallum.kernel.policy import (
     typical_request,
 )
 from vallum.kernel.policy import engine as module
+from vallum.kernel.policy.questions import replay
+from vallum.kernel.policy.rehearse import check_cases
 from vallum.kernel.values import AssetRef, Obligation, Subject, SubjectKind, TenantId
 
 DEFAULT = TenantId("default")
@@ -311,3 +313,81 @@ def test_threads_share_a_full_cache(engine, assets, monkeypatch):
         sys.setswitchinterval(former)
     assert {decision.effect for decision in decided} == {"allow"}
     assert len(engine._in_force.decisions) <= 5
+
+
+# On behalf of somebody.
+
+
+def acting_for(*roles: str, tenant: str = "default", version: int = 1) -> Subject:
+    return Subject(
+        SubjectKind.APPLICATION, "app", DEFAULT, frozenset({"application"}),
+        on_behalf_of=person(*roles, version=version, tenant=tenant),
+    )  # fmt: skip
+
+
+RESTRICTED = """@id("people-only-with-clearance")
+forbid (principal, action == Vallum::Action::"gateway:model:invoke", resource is Vallum::Model)
+unless { context has on_behalf_of && context.on_behalf_of in Vallum::Role::"data_steward" };"""
+
+
+def invoke(engine, subject):
+    return engine.decide(subject, Action.MODEL_INVOKE, AssetRef("Model", "m"))
+
+
+@pytest.fixture
+def with_model(assets):
+    assets.add("Model", "m", name="m", provider="p", classification="internal")
+    assets.add("Application", "app", owner="o", classification="internal", enabled=True, models=["m"])
+
+
+def test_policy_sees_the_application_and_the_person(with_model, assets, clock):
+    files = {**shipped_policies(), "ours.cedar": RESTRICTED}
+    engine = PolicyEngine(PolicySet.parse(files, shipped_schema()), assets, clock)
+    alone = Subject(SubjectKind.APPLICATION, "app", DEFAULT, frozenset({"application"}))
+    assert invoke(engine, alone).policies == ("people-only-with-clearance",)
+    assert invoke(engine, acting_for("member")).effect == "deny"
+    assert invoke(engine, acting_for("member", "data_steward")).effect == "allow"
+    assert invoke(engine, acting_for("member", version=2)).effect == "deny"  # no cached answer is another person's
+    # The person's role is not lent to the application: what only the person may do stays denied.
+    assert engine.decide(acting_for("administrator"), Action.KEY_ISSUE, AssetRef("Application", "app")).effect == "deny"
+
+
+def test_an_application_acts_for_nobody_of_another_tenant(with_model, engine):
+    assert invoke(engine, acting_for("member")).effect == "allow"
+    decision = invoke(engine, acting_for("member", tenant="other"))
+    assert decision.policies == ("applications-act-for-people-of-their-tenant",)
+
+
+def test_a_decision_on_somebodys_behalf_is_replayed(with_model, assets, clock):
+    policy_set = PolicySet.parse({**shipped_policies(), "ours.cedar": RESTRICTED}, shipped_schema())
+    engine = PolicyEngine(policy_set, assets, clock)
+    for roles in (("member",), ("data_steward",)):
+        decision = invoke(engine, acting_for(*roles))
+        logged = (decision.effect, decision.policies)
+        again = replay("ent_1", policy_set, logged, "application:app", "default", Action.MODEL_INVOKE, "Model:m",
+                       decision.basis)  # fmt: skip
+        assert again.same
+        assert again.decided == ("allow" if roles == ("data_steward",) else "deny")
+
+
+def test_a_case_may_say_whom_the_application_acts_for():
+    cases = """
+[[case]]
+name = "without clearance"
+action = "gateway:model:invoke"
+asset = "Model:m"
+subject = "application:app"
+models = ["m"]
+on_behalf_of = ["member"]
+expect = "deny"
+[[case]]
+name = "with it"
+action = "gateway:model:invoke"
+asset = "Model:m"
+subject = "application:app"
+models = ["m"]
+on_behalf_of = ["data_steward"]
+expect = "allow"
+"""
+    results = check_cases({**shipped_policies(), "ours.cedar": RESTRICTED}, cases)
+    assert [result.passed for result in results] == [True, True]

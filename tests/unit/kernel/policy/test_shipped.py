@@ -46,6 +46,8 @@ identity:grant:read                 A          A          -            -        
 identity:grant:approve              -          F          -            -         F        -      -         -        -      -
 identity:grant:deny                 -          A          -            -         A        -      -         -        -      -
 identity:grant:revoke               A          A          -            -         A        -      -         -        -      A
+identity:delegation:create          F          F          F            F         F        F      F         F        F      -
+identity:delegation:end             A          A          A            A         A        A      A         A        A      -
 identity:account:read               A          A          A            A         A        A      A         A        A      -
 identity:account:change             F          F          F            F         F        F      F         F        F      -
 policy:set:read                     A          A          -            -         A        A      -         -        -      A
@@ -76,6 +78,7 @@ PEOPLE_ALONE = (
     "identity:grant:approve",
     "identity:grant:deny",
     "identity:account:",
+    "identity:delegation:",
     "policy:change:",
 )
 
