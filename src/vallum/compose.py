@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from vallum.api import ApiApp, ControlPlane, Services
+from vallum.api import CERTIFICATE_PATH, TOKEN_PATH, ApiApp, ControlPlane, Services
 from vallum.api.control import Call, Performed
 from vallum.api.routing import Route
 from vallum.inventory import EPOCH as INVENTORY_EPOCH
@@ -42,6 +42,10 @@ from vallum.serving.logs import configure_logging
 from vallum.serving.witnesses import open_witnessing
 from vallum.settings import OidcSettings, Settings
 
+if TYPE_CHECKING:
+    from vallum.serving.local_ca import ServerCertificate
+    from vallum.serving.mutual_tls import MutualTlsListener
+
 __all__ = [
     "SYSTEM_SUBJECT",
     "Background",
@@ -50,6 +54,7 @@ __all__ = [
     "build_app",
     "load_app",
     "open_ledger",
+    "open_mutual_tls",
     "prepare",
     "published_checkpoint",
 ]
@@ -99,6 +104,7 @@ class Platform:
         access = settings.access
         identity = Identity.open(
             records, keyring, clock, issuer=settings.ledger.origin, url=settings.url,
+            trust_domain=settings.trust_domain,
             session_seconds=access.session_hours * 3600, idle_seconds=access.session_idle_minutes * 60,
             sso=_single_sign_on(settings.oidc),
         )  # fmt: skip
@@ -278,6 +284,23 @@ def _faces(platform: Platform, role: Role) -> Any:
     api = ApiApp(platform.control)
     console = ConsoleApp(platform.control, platform.settings.url)
     return Faces(gateway, api, console)
+
+
+def open_mutual_tls(platform: Platform, certificate: "ServerCertificate | None") -> "MutualTlsListener | None":
+    """Where services prove themselves by certificate; None unless it is set. Raises Invalid."""
+    settings = platform.settings
+    if not settings.server.mtls_port or certificate is None:
+        return None
+    from vallum.serving.mutual_tls import MutualTlsListener, mutual_tls_context
+
+    own = platform.identity.services.authority.pem
+    return MutualTlsListener(
+        ApiApp(platform.control, (settings.mtls_url, settings.url)),
+        settings.server.host,
+        settings.server.mtls_port,
+        mutual_tls_context(certificate, own, settings.server.mtls_ca_file),
+        (TOKEN_PATH, CERTIFICATE_PATH),
+    )
 
 
 def _gateway(platform: Platform) -> Any:

@@ -5,11 +5,13 @@ the safe ones. Unknown keys are problems, and all problems are reported together
 turns a protection off in silence. Secrets are not settings: a passphrase or token is named by a file's path.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -64,6 +66,12 @@ class ServerSettings(_Section, frozen=True):
     unsafe_plain_http: Annotated[
         bool, Meta(description="Serve without TLS. Accepted on a loopback address only; keys travel in the clear.")
     ] = False
+    mtls_port: Annotated[
+        int, Meta(ge=0, le=65535, description="Mutual TLS: where services prove themselves by certificate. 0: nowhere.")
+    ] = 0
+    mtls_ca_file: Annotated[
+        str, Meta(description="PEM of the authorities of a mesh whose certificates services have, beside Vallum's own.")
+    ] = ""
     trusted_proxies: Annotated[
         str,
         Meta(
@@ -155,8 +163,12 @@ class GatewaySettings(_Section, frozen=True):
 
 
 class AccessSettings(_Section, frozen=True):
-    """How people sign in, and for how long."""
+    """How people sign in, and for how long; and whose certificates services have."""
 
+    trust_domain: Annotated[
+        str,
+        Meta(description="The SPIFFE trust domain of certificates issued here. Empty: the host of `ledger.origin`."),
+    ] = ""
     session_hours: Annotated[
         int, Meta(ge=1, le=24, description="How long a session lasts, whatever is done with it.")
     ] = 8
@@ -258,6 +270,16 @@ class Settings(_Section, frozen=True):
     @property
     def checkpoint_path(self) -> Path:
         return Path(self.ledger.checkpoint_file) if self.ledger.checkpoint_file else self.data_path / "checkpoint"
+
+    @property
+    def trust_domain(self) -> str:
+        return self.access.trust_domain or self.ledger.origin.partition("/")[0].lower()
+
+    @property
+    def mtls_url(self) -> str:
+        """Where services prove themselves by certificate: the host that clients know, and the port for this alone."""
+        host = urlsplit(self.url).hostname or self.server.host
+        return f"https://{f'[{host}]' if ':' in host else host}:{self.server.mtls_port}"
 
     @property
     def url(self) -> str:
@@ -391,6 +413,10 @@ def _cross_checks(settings: Settings) -> Iterator[str]:
         yield "server.certificate_file and server.key_file: give both or neither"
     if server.workers > 1 and not settings.counters.url:
         yield "server.workers: more than one needs counters.url, since limits are counted in process without it"
+    if server.mtls_port and server.unsafe_plain_http:
+        yield "server.mtls_port: needs TLS, and server.unsafe_plain_http turns it off"
+    if server.mtls_port and not re.fullmatch(r"[a-z0-9._-]{1,255}", settings.trust_domain):
+        yield "access.trust_domain: lower-case letters, digits, '.', '_' and '-'"
     keys = settings.keys
     if keys.root == "pkcs11" and not (keys.pkcs11_module and keys.pkcs11_token and keys.pkcs11_pin_file):
         yield "keys.root: an HSM needs keys.pkcs11_module, keys.pkcs11_token and keys.pkcs11_pin_file"

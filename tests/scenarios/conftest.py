@@ -34,8 +34,9 @@ class Server:
         else:
             options = ("--port", str(self.port), *options)
         command = [VALLUM, "up", "--data", str(data), "--json", *options]
+        env = {**os.environ, **(env or {})}
         if public_url is not None:
-            env = {**os.environ, **(env or {}), "VALLUM_SERVER_PUBLIC_URL": public_url.format(port=self.port)}
+            env["VALLUM_SERVER_PUBLIC_URL"] = public_url.format(port=self.port)
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, env=env)
         line = self.process.stdout.readline()
         assert line, Path(self.log.name).read_text()
@@ -161,6 +162,21 @@ def start(tmp_path):
         return server
 
     yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def start_once(tmp_path_factory):
+    """As `start`, for a server that a module's tests share."""
+    started = []
+
+    def start_once(*options, env=None):
+        server = Server(tmp_path_factory.mktemp("server") / "data", *options, env=env)
+        started.append(server)
+        return server
+
+    yield start_once
     for server in started:
         server.stop()
 

@@ -15,7 +15,7 @@ from vallum.kernel.policy import shipped_schema
 
 OPEN = {
     "read_enrolment", "finish_enrolment", "sign_in", "grant_token", "begin_passkey_sign_in", "sign_in_with_passkey",
-    "begin_sso", "sign_in_with_sso",
+    "begin_sso", "sign_in_with_sso", "renew_certificate",
 }  # fmt: skip
 
 

@@ -7,12 +7,14 @@ declares its action and passes the gate) is true of them.
 from vallum.api.app import ApiApp, peer_of
 from vallum.api.control import Call, ControlPlane, Performed, Services
 from vallum.api.openapi import render_openapi
-from vallum.api.problems import Problem
+from vallum.api.problems import CERTIFICATE_PATH, TOKEN_PATH, Problem
 from vallum.api.routing import Download, Route, match_route
 from vallum.api.table import ROUTES
 
 __all__ = [
+    "CERTIFICATE_PATH",
     "ROUTES",
+    "TOKEN_PATH",
     "ApiApp",
     "Call",
     "ControlPlane",

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ssl import PEM_cert_to_DER_cert
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -48,8 +49,10 @@ class _BadRequest(Exception):
 class ApiApp:
     """Answers every path below `/api`. Work happens in threads, since records and policies block."""
 
-    def __init__(self, control: ControlPlane) -> None:
+    def __init__(self, control: ControlPlane, urls: Sequence[str] = ()) -> None:
+        """`urls` are what clients may have put before `/api`; by default the public URL."""
         self._control = control
+        self._urls = tuple(urls) or (control.services.public_url,)
         self._openapi = msgspec.json.encode(render_openapi(ROUTES))
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -78,7 +81,7 @@ class ApiApp:
         subject = session = None
         credential, dpop = "", headers.get("dpop", "")
         # The public name alone: with the Host header, proofs made for somebody else's server would do here.
-        urls = (self._control.services.public_url + scope["path"],)
+        urls = tuple(url + scope["path"] for url in self._urls)
         if route.access != "open":
             scheme, _, token = headers.get("authorization", "").partition(" ")
             credential = token.strip() if scheme.lower() in ("bearer", "dpop") else ""
@@ -95,6 +98,7 @@ class ApiApp:
             peer=peer_of(scope, self._control.services.trusted_proxies),
             dpop=dpop,
             urls=urls,
+            certificate=_certificate_of(scope),
         )
         performed = self._control.perform(route, call)
         extra = [(b"x-vallum-entry", performed.entry_id.encode())] if performed.entry_id else []
@@ -102,6 +106,12 @@ class ApiApp:
             return 200, performed.value.media_type, performed.value, extra
         body = b"" if route.status == 204 else msgspec.json.encode(performed.value)
         return route.status, "application/json", body, extra
+
+
+def _certificate_of(scope: Any) -> bytes:
+    """What the handshake verified, by ASGI's TLS extension; the server says so, and no header can."""
+    chain = (scope.get("extensions") or {}).get("tls", {}).get("client_cert_chain") or ()
+    return PEM_cert_to_DER_cert(chain[0]) if chain else b""
 
 
 def peer_of(scope: Any, trusted: Sequence[Network] = ()) -> Peer:

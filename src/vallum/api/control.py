@@ -53,7 +53,8 @@ class Services:
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request, decoded: `body` and `query` are of the route's types. `credential` is what was presented, `peer`
-    where it came from, `dpop` the DPoP proof beside it, `urls` the names this request may have been sent to."""
+    where it came from, `dpop` the DPoP proof beside it, `urls` the names this request may have been sent to,
+    `certificate` (DER) what a mutual TLS handshake verified."""
 
     path: Mapping[str, str] = field(default_factory=dict)
     query: Any = None
@@ -64,6 +65,7 @@ class Call:
     peer: Peer = field(default=Peer())
     dpop: str = field(default="", repr=False)
     urls: tuple[str, ...] = ()
+    certificate: bytes = field(default=b"", repr=False)
     prepared: Any = field(default=None, repr=False)
 
 

@@ -17,10 +17,11 @@ from vallum.kernel.errors import (
 )
 from vallum.kernel.gate import AccessDenied
 
-__all__ = ["MEDIA_TYPE", "TOKEN_PATH", "Problem", "oauth_problem", "problem_of"]
+__all__ = ["CERTIFICATE_PATH", "MEDIA_TYPE", "TOKEN_PATH", "Problem", "oauth_problem", "problem_of"]
 
 MEDIA_TYPE = "application/problem+json"
 TOKEN_PATH = "/api/v1/tokens"  # noqa: S105  where refusals are OAuth's, as application/json
+CERTIFICATE_PATH = "/api/v1/certificates"
 
 # The first that fits, so subclasses stand before their parents.
 _STATUSES: tuple[tuple[type[VallumError], int, str], ...] = (

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from vallum.api.resources import (
+    certificates,
     configuration,
     delegations,
     grants,
@@ -25,6 +26,7 @@ ROUTES: Sequence[Route] = (
     *status.ROUTES,
     *identity.ROUTES,
     *tokens.ROUTES,
+    *certificates.ROUTES,
     *own.ROUTES,
     *delegations.ROUTES,
     *grants.ROUTES,

@@ -209,17 +209,25 @@ def create_service(
     jwks_file: Annotated[
         Path | None, typer.Option("--jwks-file", help="Its public keys (JWK set): it signs, and has no secret.")
     ] = None,
+    spiffe_id: Annotated[
+        str | None, typer.Option("--spiffe-id", help="It has certificates with this id (mutual TLS); auto: of ours.")
+    ] = None,
     data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Create a service. Its client secret is printed this once; with --jwks-file it needs none."""
-    body = {"name": name, "roles": roles, "jwks": None if jwks_file is None else _read_json(jwks_file)}
+    """Create a service. Its client secret is printed this once; with --jwks-file or --spiffe-id it has none."""
+    body = {
+        "name": name, "roles": roles, "jwks": None if jwks_file is None else _read_json(jwks_file),
+        "spiffe_id": spiffe_id,
+    }  # fmt: skip
     with opened(data, url, config) as transport:
         issued = transport.perform("create_service", body=body)
     if as_json:
         print_json(issued)
         return
     if issued["client_secret"] is None:
-        print_record({"client_id": issued["service"]["id"], "key_ids": " ".join(issued["service"]["key_ids"])})
+        made = issued["service"]
+        known_by = {"spiffe_id": made["spiffe_id"]} if made["spiffe_id"] else {"key_ids": " ".join(made["key_ids"])}
+        print_record({"client_id": made["id"], **known_by})
         return
     print_record({"client_id": issued["service"]["id"], "client_secret": issued["client_secret"]})
     say("keep the secret, it is not shown again")

@@ -4,6 +4,7 @@ import json
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from vallum.api import ROUTES, Call
 from vallum.cli.output import say
-from vallum.compose import Background, Platform, Role, load_app, prepare
+from vallum.compose import Background, Platform, Role, load_app, open_mutual_tls, prepare
 from vallum.demo import DEMO_APPLICATION, DEMO_MODEL, demo_configuration
 from vallum.kernel.clock import SystemClock
 from vallum.kernel.errors import Invalid, Unavailable
@@ -38,6 +39,7 @@ class Ready:
     api_key: str | None
     application: str | None
     enrol_url: str | None
+    mtls_url: str | None = None
 
 
 def bring_up(
@@ -51,7 +53,10 @@ def bring_up(
     background = Background(platform)
     background.check()
     platform.start()
-    try:
+    closing = ExitStack()
+    closing.callback(platform.close)
+    closing.callback(background.stop)
+    with closing:
         enrol_token = _first_run(platform)
         application, api_key, model = _quick_start(platform, demo, upstream, upstream_key_file)
         certificate = _certificate(settings)
@@ -61,14 +66,16 @@ def bring_up(
             api_key=api_key,
             application=application,
             enrol_url=f"{settings.url}/console/enrol#{enrol_token}" if enrol_token else None,
+            mtls_url=settings.mtls_url if settings.server.mtls_port else None,
         )
         background.start()
+        mutual_tls = open_mutual_tls(platform, certificate)
+        if mutual_tls is not None:
+            closing.callback(mutual_tls.stop)
+            mutual_tls.start()
         _warn(settings)
         announce = partial(_print_json, ready) if as_json else partial(_print_welcome, ready, model)
         _serve(settings, certificate, "all", announce)
-    finally:
-        background.stop()
-        platform.close()
 
 
 def serve_role(settings: Settings, role: str) -> None:
@@ -83,15 +90,18 @@ def serve_role(settings: Settings, role: str) -> None:
     if background is not None:
         background.check()
     platform.start()
-    try:
+    with ExitStack() as closing:
+        closing.callback(platform.close)
         if background is not None:
+            closing.callback(background.stop)
             background.start()
+        certificate = _certificate(settings)
+        mutual_tls = open_mutual_tls(platform, certificate) if chosen == "control" else None
+        if mutual_tls is not None:
+            closing.callback(mutual_tls.stop)
+            mutual_tls.start()
         _warn(settings)
-        _serve(settings, _certificate(settings), chosen, partial(say, f"vallum {role} is ready at {settings.url}"))
-    finally:
-        if background is not None:
-            background.stop()
-        platform.close()
+        _serve(settings, certificate, chosen, partial(say, f"vallum {role} is ready at {settings.url}"))
 
 
 def _serve(settings: Settings, certificate: ServerCertificate | None, role: Role, announce: Callable[[], None]) -> None:

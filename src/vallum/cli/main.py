@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vallum import __version__
-from vallum.cli import access, account, configuration, grants, guard, keys, ledger, policy, server
+from vallum.cli import access, account, certificates, configuration, grants, guard, keys, ledger, policy, server
 from vallum.kernel.errors import (
     Conflict,
     Denied,
@@ -43,6 +43,7 @@ app = typer.Typer(
 server.add_to(app)
 configuration.add_to(app)
 access.add_to(app)
+certificates.add_to(access.services)
 app.add_typer(grants.app, name="access")
 app.add_typer(account.app, name="account")
 app.add_typer(keys.secrets, name="secrets")

@@ -46,7 +46,7 @@ def up(
 ) -> None:
     """Run everything on this machine: makes what is missing, then serves until stopped.
 
-    With --json, one line on standard output once ready: url, ca_file, api_key, application, enrol_url.
+    With --json, one line on standard output once ready: url, ca_file, api_key, application, enrol_url, mtls_url.
     """
     settings = _settings(data, config, host, port, workers, plain_http)
     from vallum.cli.bringup import bring_up

@@ -40,12 +40,19 @@ class Client:
     >>> with Client("https://127.0.0.1:8443", ca_file="vallum-data/tls/ca.pem", credential=session) as vallum:
     ...     vallum.issue_key("handbook-assistant", label="laptop")["secret"]
 
-    `credential` is a session (`sign_in`) or an access token (`grant_token`). Every method raises the families of
-    `vallum.kernel.errors`, with the server's own words and its code.
+    `credential` is a session (`sign_in`) or an access token (`grant_token`); `certificate` the PEM files of a
+    certificate and its key, for mutual TLS. Every method raises the families of `vallum.kernel.errors`, with the
+    server's own words and its code.
     """
 
     def __init__(
-        self, url: str, *, credential: str = "", ca_file: str | Path | None = None, timeout_seconds: float = 60.0
+        self,
+        url: str,
+        *,
+        credential: str = "",
+        ca_file: str | Path | None = None,
+        certificate: tuple[str | Path, str | Path] | None = None,
+        timeout_seconds: float = 60.0,
     ) -> None:
         self._url = url.rstrip("/")
         self.credential = credential
@@ -56,6 +63,8 @@ class Client:
                 builder = builder.add_root_certificate_pem(Path(ca_file).read_bytes())
             except OSError as e:
                 raise Invalid(f"the CA file {ca_file} cannot be read: {e.strerror}") from e
+        if certificate is not None:
+            builder = builder.identity_pem(_identity(*certificate))
         self._client: SyncClient = builder.build()
 
     def __enter__(self) -> "Client":
@@ -77,8 +86,11 @@ class Client:
         self.credential = issued["secret"]
         return issued
 
-    def grant_token(self, client_id: str, client_secret: str) -> dict[str, Any]:
-        """An access token for a service (OAuth 2.0 client credentials), used from then on."""
+    def grant_token(self, client_id: str, client_secret: str = "") -> dict[str, Any]:
+        """An access token for a service (OAuth 2.0 client credentials), used from then on.
+
+        Without a secret, by this client's certificate, at the server's port for mutual TLS.
+        """
         body = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
         token: dict[str, Any] = self.request("POST", "/tokens", body)
         self.credential = token["access_token"]
@@ -187,6 +199,13 @@ class Client:
     def _unreachable(self, error: PyreqwestError) -> Unavailable:
         hint = "; is it running, and is --ca-file its CA?" if isinstance(error, ConnectError) else ""
         return Unavailable(f"{self._url} did not answer{hint}")
+
+
+def _identity(certificate: str | Path, key: str | Path) -> bytes:
+    try:
+        return Path(certificate).read_bytes() + b"\n" + Path(key).read_bytes()
+    except OSError as e:
+        raise Invalid(f"{e.filename} cannot be read: {e.strerror}") from e
 
 
 # The same families that the server's statuses come from.

@@ -28,6 +28,8 @@ class Action(StrEnum):
     SERVICE_READ = "identity:service:read"
     SERVICE_CREATE = "identity:service:create"
     SERVICE_DISABLE = "identity:service:disable"
+    CERTIFICATE_ISSUE = "identity:certificate:issue"
+    CERTIFICATE_WITHDRAW = "identity:certificate:withdraw"
     SESSION_READ = "identity:session:read"
     SESSION_PROVE = "identity:session:prove"
     SESSION_END = "identity:session:end"

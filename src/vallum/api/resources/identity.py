@@ -64,11 +64,15 @@ class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NewService(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: Short
-    """With `jwks`, a set of public keys (RFC 7517): the service signs with one of them and has no secret."""
+    """With `jwks`, a set of public keys (RFC 7517): the service signs with one of them and has no secret.
 
+    With `spiffe_id`, it has certificates: its mesh's, or for `auto` those that are issued here.
+    """
+
+    name: Short
     roles: Annotated[tuple[Short, ...], Meta(min_length=1, max_length=20)]
     jwks: dict[str, Any] | None = None
+    spiffe_id: Annotated[str, Meta(max_length=2048)] | None = None
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -156,7 +160,9 @@ def list_services(services: Services, call: Call) -> list[Service]:
 
 def create_service(services: Services, call: Call, change: Change) -> IssuedService:
     wanted = call.body
-    return services.identity.services.create(change.conn, wanted.name, wanted.roles, jwks=wanted.jwks)
+    return services.identity.services.create(
+        change.conn, wanted.name, wanted.roles, jwks=wanted.jwks, spiffe_id=wanted.spiffe_id
+    )
 
 
 def disable_service(services: Services, call: Call, change: Change) -> None:

@@ -1,6 +1,7 @@
 """The token endpoint: services prove themselves for an access token; applications exchange what a person gave them.
 
-RFC 6749 (client credentials), RFC 7523 (assertions), RFC 9449 (DPoP) and RFC 8693 (token exchange), as JSON or a form.
+RFC 6749 (client credentials), RFC 7523 (assertions), RFC 8705 (mutual TLS), RFC 9449 (DPoP) and RFC 8693 (token
+exchange), as JSON or a form.
 """
 
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class InvalidTarget(Invalid):
 
 
 class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`client_credentials` wants a service's secret, or an assertion that it signed.
+    """`client_credentials` wants a service's secret, an assertion that it signed, or a mutual TLS handshake.
 
     `token-exchange` wants an application's id and API key as the client's, and as `subject_token` what a person gave.
     """
@@ -124,7 +125,11 @@ def _check_client(services: Services, call: Call) -> ProvenClient:
             raise SignInRefused("client_id is not whom the assertion is of")
         proofs.append(signed)
     else:
-        service = known.check_secret(given.client_id, given.client_secret)
+        service = (
+            known.check_secret(given.client_id, given.client_secret)
+            if given.client_secret or not call.certificate
+            else known.check_certificate(call.certificate, given.client_id)
+        )
     bound_to = None
     if call.dpop:
         proof = known.check_dpop(call.dpop, "POST", call.urls)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vallum.kernel.clock import Clock
 from vallum.kernel.errors import NotFound
 from vallum.kernel.identity.api_keys import ApiKeys
+from vallum.kernel.identity.certificates import IssuedCertificate, WorkloadAuthority
 from vallum.kernel.identity.delegations import Delegated, Delegation, Delegations, IssuedDelegation
 from vallum.kernel.identity.factors import Proof
 from vallum.kernel.identity.grants import Grant, GrantEnded, Grants
@@ -72,6 +73,7 @@ __all__ = [
     "GrantEnded",
     "Grants",
     "Identity",
+    "IssuedCertificate",
     "IssuedDelegation",
     "IssuedKey",
     "IssuedService",
@@ -103,6 +105,7 @@ __all__ = [
     "VerifiedPasskey",
     "VerifiedSignIn",
     "VerifiedSso",
+    "WorkloadAuthority",
     "network_of",
 ]
 
@@ -131,11 +134,14 @@ class Identity:
         passwords: Passwords | None = None,
         *,
         url: str = "",
+        trust_domain: str = "vallum.local",
         session_seconds: int = SESSION_SECONDS,
         idle_seconds: int = IDLE_SECONDS,
         sso: tuple[OidcConfig, OidcProvider] | None = None,
     ) -> "Identity":
-        """`issuer` names this installation in its tokens; passkeys and single sign-on are bound to `url`."""
+        """`issuer` names this installation in its tokens, `trust_domain` its services in their certificates; passkeys
+        and single sign-on are bound to `url`.
+        """
         tokens = Tokens(keyring, clock, issuer)
         hashing = passwords or Passwords()
         return cls(
@@ -144,7 +150,7 @@ class Identity:
             Sessions(records, clock, session_seconds, idle_seconds),
             Passkeys(records, tokens, clock, url),
             ApiKeys(records, clock),
-            Services(records, tokens, clock),
+            Services(records, tokens, clock, WorkloadAuthority(keyring, clock, trust_domain)),
             Grants(records, clock),
             Delegations(records, tokens, clock),
             SingleSignOn(*sso, records, keyring, tokens, clock, f"{url}/console/sso/callback")

@@ -134,7 +134,8 @@ class IssuedKey(msgspec.Struct, frozen=True):
 class Service(msgspec.Struct, frozen=True):
     """A program with roles of its own, by OAuth 2.0 client credentials; `id` is its client_id.
 
-    `method` is how it proves itself: `client_secret`, or `private_key_jwt` with the keys named in `key_ids`.
+    `method` is how it proves itself: `client_secret`, `private_key_jwt` with the keys named in `key_ids`, or
+    `tls_client_auth` with certificates for `spiffe_id`.
     """
 
     id: str
@@ -146,10 +147,11 @@ class Service(msgspec.Struct, frozen=True):
     disabled_at: str | None
     method: str
     key_ids: tuple[str, ...]
+    spiffe_id: str | None
 
 
 class IssuedService(msgspec.Struct, frozen=True):
-    """`client_secret` is shown once; None for a service that signs with a key of its own."""
+    """`client_secret` is shown once; None for a service that has a key of its own."""
 
     service: Service
     client_secret: str | None

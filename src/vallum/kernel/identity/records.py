@@ -151,6 +151,8 @@ services = Table(
     Column("created_at", Text, nullable=False),
     Column("disabled_at", Text),
     Column("jwks", Text),  # of those that sign their assertions
+    Column("spiffe_id", Text, unique=True),  # of those that have certificates
+    Column("certificates_after_seconds", BigInteger),  # older ones are withdrawn
 )
 
 revoked_tokens = Table(

@@ -1,6 +1,7 @@
 """Services: programs that sign in by OAuth 2.0 client credentials and hold access tokens of minutes.
 
-A service proves itself with a secret, or by signing with a key whose private half never leaves it (`private_key_jwt`).
+A service proves itself with a secret, by signing with a key whose private half never leaves it (`private_key_jwt`), or
+by the certificate of a mutual TLS handshake (`tls_client_auth`, RFC 8705).
 A token is a JWT (RFC 9068, `typ` at+jwt) signed with Ed25519 and nothing else; it says who, never what for: roles
 and state are the service's at the moment of use. It may be bound to a key (DPoP, RFC 9449), and is then worth nothing
 to whoever copies it. Answers forgery (`tokens`), replay (`proofs`), and revoked tokens or services: what is held in
@@ -19,8 +20,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError as UniqueViolation
 
 from vallum.kernel.clock import Clock, format_time
-from vallum.kernel.errors import NotFound
+from vallum.kernel.errors import Invalid, NotFound
 from vallum.kernel.identity import records as table
+from vallum.kernel.identity.certificates import AUTO, CertificateRefused, WorkloadAuthority, parse_spiffe_id
 from vallum.kernel.identity.factors import use_once
 from vallum.kernel.identity.model import (
     AccessToken,
@@ -78,10 +80,11 @@ class _State:
 class Services:
     """Safe to share between threads."""
 
-    def __init__(self, records: Records, tokens: Tokens, clock: Clock) -> None:
+    def __init__(self, records: Records, tokens: Tokens, clock: Clock, authority: WorkloadAuthority) -> None:
         self._records = records
         self._clock = clock
         self._tokens = tokens
+        self.authority = authority
         self._throttle = Throttle()
         self._lock = Lock()
         self._generation = 0
@@ -96,23 +99,30 @@ class Services:
         tenant: str = DEFAULT_TENANT,
         *,
         jwks: object | None = None,
+        spiffe_id: str | None = None,
     ) -> IssuedService:
-        """With `jwks`, a service that signs with one of these public keys; else one with a secret.
+        """With `jwks`, a service that signs with one of these public keys; with `spiffe_id`, one that has certificates
+        with this id (`auto`: from the authority here); else one with a secret.
 
-        Raises Invalid for a name, role or key that will not do, NameTaken.
+        Raises Invalid for a name, role, key or id that will not do, NameTaken.
         """
+        if jwks is not None and spiffe_id is not None:
+            raise Invalid("jwks, spiffe_id: a service proves itself in one way")
         keys = () if jwks is None else parse_jwks(jwks)
-        secret = None if keys else new_secret(SERVICE_PREFIX)
+        name = parse_name(name)
+        known_by = None if spiffe_id is None else self._known_by(name, spiffe_id)
+        secret = None if keys or known_by else new_secret(SERVICE_PREFIX)
         service = Service(
             id=new_id("svc"),
             tenant=tenant,
-            name=parse_name(name),
+            name=name,
             roles=tuple(check_roles(roles).split()),
             version=1,
             created_at=format_time(self._clock.now()),
             disabled_at=None,
-            method="private_key_jwt" if keys else "client_secret",
+            method="private_key_jwt" if keys else "tls_client_auth" if known_by else "client_secret",
             key_ids=tuple(str(key["kid"]) for key in keys),
+            spiffe_id=known_by,
         )
         try:
             with conn.begin_nested():
@@ -123,13 +133,14 @@ class Services:
                         name=service.name,
                         secret_hash=None if secret is None else hash_secret(secret),
                         jwks=json.dumps(keys) if keys else None,
+                        spiffe_id=known_by,
                         roles=" ".join(service.roles),
                         version=1,
                         created_at=service.created_at,
                     )
                 )
         except UniqueViolation:
-            raise NameTaken(f"there is a service named {service.name} already") from None
+            raise NameTaken(f"there is a service named {service.name}, or with that SPIFFE id, already") from None
         bump_epoch(conn, EPOCH)
         return IssuedService(service, secret)
 
@@ -143,6 +154,16 @@ class Services:
         if done.rowcount != 1:
             raise NotFound("there is no such service, or it is disabled already")
         bump_epoch(conn, EPOCH)
+
+    def refuse_certificates(self, conn: Connection, service_id: str) -> None:
+        """Those issued until now, here or by a mesh, prove nothing any more. Raises NotFound."""
+        done = conn.execute(
+            update(table.services)
+            .where(table.services.c.id == service_id, table.services.c.spiffe_id.is_not(None))
+            .values(certificates_after_seconds=int(self._clock.now().timestamp()))
+        )
+        if done.rowcount != 1:
+            raise NotFound("there is no such service, or it has no certificates")
 
     def list(self) -> list[Service]:
         with self._records.read() as conn:
@@ -194,6 +215,19 @@ class Services:
             raise SignInRefused(_REFUSED) from e
         return _service(row), signed
 
+    def check_certificate(self, der: bytes, client_id: str) -> Service:
+        """The service whose SPIFFE id is in a certificate that a handshake has verified. Raises SignInRefused."""
+        try:
+            spiffe_id, issued_at = self.authority.identify(der)
+        except CertificateRefused as e:
+            raise SignInRefused(_REFUSED) from e
+        row = self._row(client_id)
+        if row is None or row.disabled_at is not None or row.spiffe_id != spiffe_id:
+            raise SignInRefused(_REFUSED)
+        if issued_at <= (row.certificates_after_seconds or 0):
+            raise SignInRefused("certificates issued until lately were withdrawn: have another issued")
+        return _service(row)
+
     def check_dpop(self, proof: str, method: str, urls: Iterable[str], token: str | None = None) -> DpopProof:
         """Raises SignInRefused. Whoever calls uses the proof's id up."""
         try:
@@ -244,6 +278,14 @@ class Services:
         conn.execute(delete(table.revoked_tokens).where(table.revoked_tokens.c.expires_at_seconds < past))
         bump_epoch(conn, EPOCH)
         return str(claims["jti"])
+
+    def _known_by(self, name: str, spiffe_id: str) -> str:
+        own = self.authority.spiffe_id(name)
+        if spiffe_id in (AUTO, own):
+            return own
+        if self.authority.is_own(spiffe_id):
+            raise Invalid(f"spiffe_id: ids of this installation's own trust domain are by name: {own}, or {AUTO}")
+        return parse_spiffe_id(spiffe_id)
 
     def _row(self, client_id: str) -> Row[Any] | None:
         with self._records.read() as conn:
@@ -307,6 +349,7 @@ def _service(row: Any) -> Service:  # a row of the services table
         version=row.version,
         created_at=row.created_at,
         disabled_at=row.disabled_at,
-        method="client_secret" if row.jwks is None else "private_key_jwt",
+        method="private_key_jwt" if row.jwks else "tls_client_auth" if row.spiffe_id else "client_secret",
         key_ids=tuple(key["kid"] for key in json.loads(row.jwks or "[]")),
+        spiffe_id=row.spiffe_id,
     )

@@ -83,7 +83,7 @@ def test_a_revoked_token_is_refused_and_others_go_on(identity, open_identity, re
 
 
 def test_a_token_of_another_installation_is_refused(identity, records, keyring, clock, service, token):
-    other = Services(records, Tokens(keyring, clock, "other.example/ledger"), clock)
+    other = Services(records, Tokens(keyring, clock, "other.example/ledger"), clock, identity.services.authority)
     with pytest.raises(CredentialRefused):
         other.authenticate_token(token)
 

@@ -38,6 +38,8 @@ identity:person:unlock              F          -          -            -        
 identity:service:read               A          A          -            -         -        A      -         A        -      A
 identity:service:create             F          -          -            -         -        -      -         -        -      A
 identity:service:disable            A          A          -            -         -        -      -         A        -      A
+identity:certificate:issue          F          -          -            -         -        -      -         -        -      A
+identity:certificate:withdraw       A          A          -            -         -        -      -         -        -      A
 identity:session:read               A          A          A            A         A        A      A         A        A      A
 identity:session:prove              A          A          A            A         A        A      A         A        A      A
 identity:session:end                A          A          A            A         A        A      A         A        A      A

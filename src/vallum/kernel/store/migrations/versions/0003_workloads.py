@@ -1,4 +1,4 @@
-"""Workloads: what people let applications do for them."""
+"""Workloads: what people let applications do for them, and services that have certificates."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,3 +23,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("token_hash", name=op.f("uq_delegations_token_hash")),
     )
     op.create_index("ix_delegations_person_id", "delegations", ["person_id"], unique=False)
+    with op.batch_alter_table("services") as services:
+        services.add_column(sa.Column("spiffe_id", sa.Text(), nullable=True))
+        services.add_column(sa.Column("certificates_after_seconds", sa.BigInteger(), nullable=True))
+        services.create_unique_constraint(op.f("uq_services_spiffe_id"), ["spiffe_id"])
