@@ -42,6 +42,7 @@ _MIN_RSA_BITS = 2048
 _SMUGGLED = ("jku", "x5u", "x5c", "crit", "b64", "zip")
 _CURVES = {"P-256": ("ES256",), "P-384": ("ES384",), "P-521": ("ES512",), "Ed25519": ("EdDSA", "Ed25519")}
 _RSA = ("PS256", "PS384", "PS512", "RS256", "RS384", "RS512")
+_MEMBERS = ("kty", "crv", "x", "y", "n", "e", "use", "key_ops", "alg")
 _KEY_TYPES: Mapping[str, type[Key]] = {"OKP": OKPKey, "EC": ECKey, "RSA": RSAKey}
 
 
@@ -82,7 +83,10 @@ def parse_jwks(document: object) -> tuple[dict[str, Any], ...]:
         try:
             key = _import(jwk)
         except ProofRefused:
-            raise Invalid(f"jwks: key {number} cannot be used; RSA keys have at least {_MIN_RSA_BITS} bits") from None
+            raise Invalid(
+                f"jwks: key {number} cannot be used to verify; RSA keys have at least {_MIN_RSA_BITS} bits, "
+                "and `use`, `key_ops` and `alg`, where they are given, fit the key"
+            ) from None
         kept = {**key.as_dict(private=False)}
         kept["kid"] = str(jwk["kid"])[:_MAX_ID_CHARS] if jwk.get("kid") else key.thumbprint()
         found.append(kept)
@@ -133,7 +137,7 @@ def check_signature(token: str, jwks: Sequence[Mapping[str, Any]]) -> dict[str, 
     usable = []
     for jwk in jwks:
         named, own = header.get("kid"), jwk.get("kid")
-        if (named is not None and own is not None and named != own) or jwk.get("use", "sig") != "sig":
+        if named is not None and own is not None and named != own:
             continue
         try:
             key = _import(jwk)
@@ -198,9 +202,13 @@ def _import(jwk: Mapping[str, Any]) -> Key:
         raise ProofRefused
     if kind is RSAKey and len(str(jwk.get("n"))) * 6 < _MIN_RSA_BITS:
         raise ProofRefused  # joserfc only warns
-    members = {name: jwk[name] for name in ("kty", "crv", "x", "y", "n", "e") if name in jwk}
+    members = {name: jwk[name] for name in _MEMBERS if name in jwk}
+    if members.get("crv") == "Ed25519" and members.get("alg") in _CURVES["Ed25519"]:
+        del members["alg"]  # two names of one algorithm (RFC 9864): the key takes either
     try:
         key = kind.import_key(members)
+        key.check_use("sig")  # RFC 7517, sections 4.2 and 4.3: what a key is not meant for, it does not prove
+        key.check_key_op("verify")
         if not _algorithms(key):
             raise ProofRefused
     except (JoseError, ValueError, TypeError, KeyError) as e:
@@ -209,10 +217,10 @@ def _import(jwk: Mapping[str, Any]) -> Key:
 
 
 def _algorithms(key: Key) -> tuple[str, ...]:
-    """Those that fit this key and no other: an algorithm is never a sender's choice alone."""
-    if isinstance(key, RSAKey):
-        return _RSA
-    return _CURVES.get(str(key.as_dict(private=False).get("crv")), ())
+    """Those that fit this key, or the one it names itself: an algorithm is never a sender's choice alone."""
+    known = key.as_dict(private=False)
+    fitting = _RSA if isinstance(key, RSAKey) else _CURVES.get(str(known.get("crv")), ())
+    return fitting if known.get("alg") is None else tuple(name for name in fitting if name == known["alg"])
 
 
 def _is_public(jwk: Mapping[str, Any]) -> bool:

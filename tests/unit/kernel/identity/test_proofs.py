@@ -144,11 +144,29 @@ def test_any_changed_character_is_refused(data):
         {"keys": [public(OTHER, kid="a"), public(KEYS["ES256"], kid="a")]}, {"keys": [{"kty": "EC", "crv": "P-256"}]},
         {"keys": [{"kty": "OKP", "crv": "X25519", "x": public(OTHER)["x"]}]},
         {"keys": [{"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"}]},
+        {"keys": [public(OTHER, use="enc")]}, {"keys": [public(OTHER, use=None)]},
+        {"keys": [public(OTHER, alg=["EdDSA"])]}, {"keys": [public(OTHER, alg="ES256")]},
+        {"keys": [public(OTHER, key_ops=["encrypt"])]}, {"keys": [public(OTHER, key_ops=5)]},
+        {"keys": [public(KEYS["PS256"], alg="ES256")]}, {"keys": [public(KEYS["ES256"], alg="ES384")]},
     ],
 )  # fmt: skip
 def test_key_sets_that_will_not_do(document):
     with pytest.raises(Invalid, match="jwks"):
         parse_jwks(document)
+
+
+def test_a_key_that_names_its_algorithm_takes_no_other():
+    registered = parse_jwks({"keys": [public(KEYS["PS256"], alg="PS256", use="sig", key_ops=["verify"])]})
+    assert check(assertion(KEYS["PS256"], "PS256"), registered)
+    for other in ("PS384", "PS512", "RS256"):
+        with pytest.raises(ProofRefused):
+            check(assertion(KEYS["PS256"], other), registered)
+
+
+@pytest.mark.parametrize("named", ["EdDSA", "Ed25519"])
+@pytest.mark.parametrize("used", ["EdDSA", "Ed25519"])
+def test_two_names_of_one_algorithm_are_one(named, used):
+    assert check(assertion(alg=used), parse_jwks({"keys": [public(KEYS["Ed25519"], alg=named)]}))
 
 
 def dpop(key=KEYS["ES256"], alg="ES256", header=None, **changes):
