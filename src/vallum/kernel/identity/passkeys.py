@@ -21,6 +21,7 @@ from vallum.kernel.errors import Conflict, Invalid, NotFound
 from vallum.kernel.identity import records as table
 from vallum.kernel.identity.factors import ProvenPasskey, use_once
 from vallum.kernel.identity.model import SignInRefused
+from vallum.kernel.identity.roca import has_roca
 from vallum.kernel.identity.tokens import TokenRefused, Tokens
 from vallum.kernel.ids import new_id
 from vallum.kernel.store.records import Records
@@ -227,6 +228,8 @@ def _is_usable(key: Any) -> bool:
     if key.get(3) not in _ALGORITHMS:
         return False
     try:
+        if key[3] == _RS256 and not _is_sound_rsa(int.from_bytes(key[-1], "big")):
+            return False
         key.verify(b"", b"")
     except InvalidSignature:
         return True
@@ -235,7 +238,13 @@ def _is_usable(key: Any) -> bool:
     return False  # a key that accepts an empty signature is none
 
 
-_ALGORITHMS = (-7, -8, -35, -36, -257)  # ES256, EdDSA, ES384, ES512, RS256 (IANA COSE algorithms)
+def _is_sound_rsa(modulus: int) -> bool:
+    return modulus.bit_length() >= _MIN_RSA_BITS and not has_roca(modulus)  # TPMs hold such keys
+
+
+_RS256 = -257
+_MIN_RSA_BITS = 2048
+_ALGORITHMS = (-7, -8, -35, -36, _RS256)  # ES256, EdDSA, ES384, ES512, RS256 (IANA COSE algorithms)
 # What fido2's parsers raise; CBOR that nests deeply among it.
 _REFUSALS = (ValueError, TypeError, KeyError, AttributeError, IndexError, NotImplementedError, RecursionError)
 

@@ -20,6 +20,7 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from vallum.kernel.errors import Invalid
+from vallum.kernel.identity.roca import has_roca
 
 __all__ = [
     "DpopProof",
@@ -209,7 +210,7 @@ def _import(jwk: Mapping[str, Any]) -> Key:
         key = kind.import_key(members)
         key.check_use("sig")  # RFC 7517, sections 4.2 and 4.3: what a key is not meant for, it does not prove
         key.check_key_op("verify")
-        if not _algorithms(key):
+        if not _algorithms(key) or (isinstance(key, RSAKey) and has_roca(key.public_key.public_numbers().n)):
             raise ProofRefused
     except (JoseError, ValueError, TypeError, KeyError) as e:
         raise ProofRefused from e
