@@ -25,7 +25,7 @@ from vallum.kernel.gate import Gate
 from vallum.kernel.identity import EPOCH as IDENTITY_EPOCH
 from vallum.kernel.identity import Identity, OidcConfig, OidcProvider
 from vallum.kernel.identity.roles import check_roles
-from vallum.kernel.keys import DEFAULT_TENANT, FileRoot, Keyring, Pkcs11Root, RootKeyProvider, Vault
+from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Vault
 from vallum.kernel.keys import EPOCH as KEYS_EPOCH
 from vallum.kernel.ledger.ledger import Ledger
 from vallum.kernel.ledger.publisher import Publisher
@@ -39,6 +39,7 @@ from vallum.kernel.store.records import Records
 from vallum.kernel.store.schema import check_schema, migrate
 from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
 from vallum.serving.logs import configure_logging
+from vallum.serving.root_keys import make_root, open_root
 from vallum.serving.witnesses import open_witnessing
 from vallum.settings import OidcSettings, Settings
 
@@ -97,7 +98,7 @@ class Platform:
         _require_database(settings)
         records = Records(settings.records_url, pool_size=settings.records.pool_size)
         check_schema(records)
-        keyring = Keyring(records, _open_root(settings), clock)
+        keyring = Keyring(records, open_root(settings), clock)
         vault = Vault(records, keyring, clock)
         ledger = Ledger(keyring, clock, settings.ledger.origin)
         writer = LedgerWriter(ledger, records)
@@ -181,7 +182,7 @@ def prepare(settings: Settings) -> None:
         migrate(records)
         with records.write() as conn:
             PolicyStore(SystemClock()).remember_shipped(conn)
-        _make_root(settings, records)
+        make_root(settings, records)
     finally:
         records.close()
 
@@ -417,61 +418,6 @@ def _single_sign_on(oidc: OidcSettings) -> tuple[OidcConfig, OidcProvider] | Non
     return config, HttpOidcProvider(oidc.issuer, oidc.client_id, secret, oidc.ca_file)
 
 
-def _open_root(settings: Settings) -> RootKeyProvider:
-    """Raises RootKeyRefused."""
-    keys = settings.keys
-    if keys.root == "file":
-        return FileRoot.open(_root_file(settings), _passphrase(settings))
-    pin = _first_line(keys.pkcs11_pin_file, "keys.pkcs11_pin_file").decode()
-    return Pkcs11Root(keys.pkcs11_module, keys.pkcs11_token, pin, keys.pkcs11_label)
-
-
-def _make_root(settings: Settings, records: Records) -> None:
-    """Where there is none yet. Raises Invalid for a database whose keys another root key wrapped."""
-    if settings.keys.root == "file":
-        root = _root_file(settings)
-        if not root.exists():
-            _refuse_to_replace_root(records, str(root))
-            FileRoot.create(root, _passphrase(settings))
-        return
-    token = _open_root(settings)
-    if isinstance(token, Pkcs11Root):
-        if not token.exists():
-            _refuse_to_replace_root(records, f"the token {settings.keys.pkcs11_token}")
-            token.rotate()
-        token.close()
-
-
-def _root_file(settings: Settings) -> Path:
-    return settings.data_path / "root.key"
-
-
-def _passphrase(settings: Settings) -> bytes | None:
-    file = settings.keys.passphrase_file
-    return _first_line(file, "keys.passphrase_file") if file else None
-
-
-def _first_line(file: str, setting: str) -> bytes:
-    try:
-        with Path(file).open("rb") as opened:
-            line = opened.readline().rstrip(b"\r\n")
-    except OSError as e:
-        raise Invalid(f"{setting} cannot be read: {e.strerror}") from e
-    if not line:
-        raise Invalid(f"{setting}: its first line is empty")
-    return line
-
-
-def _refuse_to_replace_root(records: Records, root: str) -> None:
-    """A fresh root key beside a database whose keys an old one wrapped would open nothing, for good."""
-    from sqlalchemy import text
-
-    with records.read() as conn:
-        wrapped = conn.execute(text("SELECT count(*) FROM keyset_versions WHERE wrapped IS NOT NULL")).scalar_one()
-    if wrapped:
-        raise Invalid(f"the database holds keys that another root key wrapped: put that one back at {root}")
-
-
 @contextmanager
 def open_ledger(settings: Settings) -> Iterator[tuple[Records, Ledger, Keyring]]:
     """The ledger alone, for verifying it: no gate, no writer, nothing that could write an entry."""
@@ -480,7 +426,7 @@ def open_ledger(settings: Settings) -> Iterator[tuple[Records, Ledger, Keyring]]
     try:
         check_schema(records)
         clock = SystemClock()
-        keyring = Keyring(records, _open_root(settings), clock)
+        keyring = Keyring(records, open_root(settings), clock)
         yield records, Ledger(keyring, clock, settings.ledger.origin), keyring
     finally:
         records.close()

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, assert_never, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -33,6 +33,9 @@ __all__ = [
     "describe_settings",
     "load_settings",
 ]
+
+_VAULT_NAME = r"^[A-Za-z0-9_.-]+$"  # parts of a URL's path: nothing that could lead elsewhere
+_VAULT_PATH = r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$"
 
 MAX_SETTINGS_BYTES = 262_144  # a settings file is some kilobytes; refuse what cannot be one before parsing
 
@@ -116,12 +119,44 @@ class KeySettings(_Section, frozen=True):
     """The root key that wraps every other key."""
 
     root: Annotated[
-        Literal["file", "pkcs11"], Meta(description="Where the root key lies: in a file, or in an HSM (extra `hsm`).")
+        Literal["file", "pkcs11", "vault", "aws", "gcp", "azure"],
+        Meta(
+            description="Where the root key lies: `file`; `pkcs11`, an HSM (extra `hsm`); `vault`, the transit engine "
+            "of Vault or OpenBao; `aws`, `gcp` or `azure`, the cloud's KMS (extra of that name)."
+        ),
     ] = "file"
     pkcs11_module: Annotated[str, Meta(description="The HSM's PKCS#11 module, a shared library.")] = ""
     pkcs11_token: Annotated[str, Meta(description="The label of the token that holds the root key.")] = ""
     pkcs11_pin_file: Annotated[str, Meta(description="A file whose first line is the token's user PIN.")] = ""
     pkcs11_label: Annotated[str, Meta(min_length=1, description="The root key's label on the token.")] = "vallum"
+    vault_url: Annotated[str, Meta(description="Vault's or OpenBao's address, `https://HOST:8200`.")] = ""
+    vault_key: Annotated[
+        str, Meta(pattern=_VAULT_NAME, description="The transit key's name; its type is `aes256-gcm96`.")
+    ] = "vallum"
+    vault_mount: Annotated[str, Meta(pattern=_VAULT_PATH, description="Where the transit engine is mounted.")] = (
+        "transit"
+    )
+    vault_namespace: Annotated[str, Meta(description="The namespace, where there are any.")] = ""
+    vault_ca_file: Annotated[
+        str, Meta(description="PEM of the CA that signed Vault's certificate, if a private one.")
+    ] = ""
+    vault_login: Annotated[Literal["token", "approle", "kubernetes"], Meta(description="How to sign in to Vault.")] = (
+        "token"
+    )
+    vault_login_mount: Annotated[str, Meta(description="Where that method is mounted. Empty: under its own name.")] = ""
+    vault_role: Annotated[str, Meta(description="The AppRole's role id, or the Kubernetes role. Not for a token.")] = ""
+    vault_credential_file: Annotated[
+        str,
+        Meta(
+            description="A file whose first line is the token, the AppRole's secret id or the service account's token. "
+            "Read when needed, so that what renews it may replace it."
+        ),
+    ] = ""
+    aws_key: Annotated[str, Meta(description="The KMS key's ARN, `arn:aws:kms:…:key/…`; no alias.")] = ""
+    gcp_key: Annotated[
+        str, Meta(description="The Cloud KMS key, `projects/…/locations/…/keyRings/…/cryptoKeys/…`.")
+    ] = ""
+    azure_key: Annotated[str, Meta(description="The key's URL without a version, `https://VAULT/keys/NAME`.")] = ""
     passphrase_file: Annotated[
         str, Meta(description="A file whose first line seals the root key. Empty: the key file is only mode 0600.")
     ] = ""
@@ -417,9 +452,7 @@ def _cross_checks(settings: Settings) -> Iterator[str]:
         yield "server.mtls_port: needs TLS, and server.unsafe_plain_http turns it off"
     if server.mtls_port and not re.fullmatch(r"[a-z0-9._-]{1,255}", settings.trust_domain):
         yield "access.trust_domain: lower-case letters, digits, '.', '_' and '-'"
-    keys = settings.keys
-    if keys.root == "pkcs11" and not (keys.pkcs11_module and keys.pkcs11_token and keys.pkcs11_pin_file):
-        yield "keys.root: an HSM needs keys.pkcs11_module, keys.pkcs11_token and keys.pkcs11_pin_file"
+    yield from _key_checks(settings.keys)
     oidc = settings.oidc
     if oidc.issuer:
         if not oidc.client_id or not oidc.roles:
@@ -440,3 +473,35 @@ def _cross_checks(settings: Settings) -> Iterator[str]:
         yield f"server.trusted_proxies: {e}"
     if any(c.isspace() for c in settings.ledger.origin) or "+" in settings.ledger.origin:
         yield "ledger.origin: no spaces and no '+'"
+
+
+def _is_service_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if parts.username is not None or parts.query or parts.fragment or not host:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
+
+
+def _key_checks(keys: KeySettings) -> Iterator[str]:
+    match keys.root:
+        case "file":
+            return
+        case "pkcs11":
+            if not (keys.pkcs11_module and keys.pkcs11_token and keys.pkcs11_pin_file):
+                yield "keys.root: an HSM needs keys.pkcs11_module, keys.pkcs11_token and keys.pkcs11_pin_file"
+        case "vault":
+            if not (keys.vault_url and keys.vault_credential_file):
+                yield "keys.root: Vault needs keys.vault_url and keys.vault_credential_file"
+            elif not _is_service_url(keys.vault_url):
+                yield "keys.vault_url: https://HOST:PORT and no more; plain HTTP is taken from this machine alone"
+            if (keys.vault_login == "token") == bool(keys.vault_role):
+                yield "keys.vault_role: for approle and kubernetes, and for no token"
+        case "aws" | "gcp" | "azure":
+            if not getattr(keys, f"{keys.root}_key"):
+                yield f"keys.root: {keys.root} needs keys.{keys.root}_key"
+        case _:
+            assert_never(keys.root)

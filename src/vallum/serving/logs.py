@@ -8,6 +8,9 @@ from vallum.settings import LogSettings
 
 __all__ = ["configure_logging"]
 
+# Key services' libraries: at debug level they write requests and answers, and with them keys, into the log.
+_TELLS_WHAT_IT_SENDS = ("azure", "boto3", "botocore", "google", "grpc", "msal", "urllib3")
+
 _TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
@@ -30,3 +33,5 @@ def configure_logging(settings: LogSettings) -> None:
     handler.setFormatter(JsonFormatter() if settings.format == "json" else logging.Formatter(_TEXT))
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of each plug-in it loads
+    for library in _TELLS_WHAT_IT_SENDS:
+        logging.getLogger(library).setLevel(logging.WARNING)

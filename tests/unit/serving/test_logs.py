@@ -34,3 +34,11 @@ def test_text_is_for_people(capsys):
     out = capsys.readouterr()
     assert "WARNING vallum.test look here" in out.err
     assert out.out == ""
+
+
+def test_libraries_that_would_log_what_they_send_to_a_key_service_are_kept_quiet(capsys):
+    configure_logging(LogSettings(level="debug"))
+    for library in ("botocore.endpoint", "urllib3.connectionpool", "azure.core.pipeline", "google.auth", "msal"):
+        logging.getLogger(library).debug("a request with a key in it")
+        logging.getLogger(library).info("a request with a key in it")
+    assert "a key in it" not in capsys.readouterr().err

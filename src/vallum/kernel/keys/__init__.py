@@ -7,25 +7,45 @@ pyca/cryptography. The formats are documented, with test vectors, in docs/keys.m
 from vallum.kernel.keys.errors import KeyDestroyed, RootKeyRefused, SealBroken
 from vallum.kernel.keys.keyring import EPOCH, Keyring
 from vallum.kernel.keys.model import DEFAULT_TENANT, KeysetRecord, KeyVersion, Purpose, SecretRecord
-from vallum.kernel.keys.providers import FileRoot, Pkcs11Root, RootKeyProvider
+from vallum.kernel.keys.providers import (
+    AwsKey,
+    AzureKey,
+    FileRoot,
+    GcpKey,
+    KeyService,
+    Pkcs11Root,
+    RemoteRoot,
+    RootKeyProvider,
+    Transit,
+    TransitAnswer,
+    TransitKey,
+)
 from vallum.kernel.keys.streaming import StreamBroken, decrypt_stream, encrypt_stream
 from vallum.kernel.keys.vault import Vault
 
 __all__ = [
     "DEFAULT_TENANT",
     "EPOCH",
+    "AwsKey",
+    "AzureKey",
     "FileRoot",
+    "GcpKey",
     "KeyDestroyed",
+    "KeyService",
     "KeyVersion",
     "Keyring",
     "KeysetRecord",
     "Pkcs11Root",
     "Purpose",
+    "RemoteRoot",
     "RootKeyProvider",
     "RootKeyRefused",
     "SealBroken",
     "SecretRecord",
     "StreamBroken",
+    "Transit",
+    "TransitAnswer",
+    "TransitKey",
     "Vault",
     "decrypt_stream",
     "encrypt_stream",

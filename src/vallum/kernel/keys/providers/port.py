@@ -1,7 +1,6 @@
 """What the keyring asks of the place where the root key lives.
 
-`vallum.testing.root_key_suite` is what "is a root key provider" means; every adapter, ours or a third party's,
-passes it.
+`tests/unit/kernel/keys/test_root_key_providers.py` is what "is a root key provider" means; every adapter passes it.
 """
 
 from typing import Protocol
