@@ -25,7 +25,7 @@ from vallum.kernel.gate import Gate
 from vallum.kernel.identity import EPOCH as IDENTITY_EPOCH
 from vallum.kernel.identity import Identity, OidcConfig, OidcProvider
 from vallum.kernel.identity.roles import check_roles
-from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Vault
+from vallum.kernel.keys import DEFAULT_TENANT, Keyring, RootKeyProvider, Vault
 from vallum.kernel.keys import EPOCH as KEYS_EPOCH
 from vallum.kernel.ledger.ledger import Ledger
 from vallum.kernel.ledger.publisher import Publisher
@@ -39,9 +39,9 @@ from vallum.kernel.store.records import Records
 from vallum.kernel.store.schema import check_schema, migrate
 from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
 from vallum.serving.logs import configure_logging
-from vallum.serving.root_keys import make_root, open_root
+from vallum.serving.root_keys import make_root, open_destination, open_root
 from vallum.serving.witnesses import open_witnessing
-from vallum.settings import OidcSettings, Settings
+from vallum.settings import KeySettings, OidcSettings, Settings
 
 if TYPE_CHECKING:
     from vallum.serving.local_ca import ServerCertificate
@@ -54,6 +54,7 @@ __all__ = [
     "Role",
     "build_app",
     "load_app",
+    "move_root",
     "open_ledger",
     "open_mutual_tls",
     "prepare",
@@ -92,13 +93,17 @@ class Platform:
     chores: Chores
 
     @classmethod
-    def open(cls, settings: Settings) -> "Platform":
-        """Raises Unavailable when the database does not answer or is of another release, Invalid for a bad root key."""
+    def open(cls, settings: Settings, *, moving_to: RootKeyProvider | None = None) -> "Platform":
+        """Raises Unavailable when the database does not answer or is of another release, Invalid for a bad root key.
+
+        With `moving_to`, that root wraps from now on, and the one of the settings only unwraps.
+        """
         clock = SystemClock()
         _require_database(settings)
         records = Records(settings.records_url, pool_size=settings.records.pool_size)
         check_schema(records)
-        keyring = Keyring(records, open_root(settings), clock)
+        root = open_root(settings)
+        keyring = Keyring(records, moving_to or root, clock, former_roots=[root] if moving_to else ())
         vault = Vault(records, keyring, clock)
         ledger = Ledger(keyring, clock, settings.ledger.origin)
         writer = LedgerWriter(ledger, records)
@@ -185,6 +190,23 @@ def prepare(settings: Settings) -> None:
         make_root(settings, records)
     finally:
         records.close()
+
+
+def move_root(settings: Settings, keys: KeySettings) -> int:
+    """Wrap every key under the root that `keys` names, in one transaction with its entry; returns how many.
+
+    Whatever uses these settings opens nothing afterwards. May be run again, for what an older process made meanwhile.
+    Raises as `open_destination` and `Keyring.rewrap` do.
+    """
+    platform = Platform.open(settings, moving_to=open_destination(settings, keys))
+    platform.start()
+    try:
+        context = {"from_root": settings.keys.root, "to_root": keys.root}
+        system = AssetRef("System", "vallum")
+        with platform.gate.change(SYSTEM_SUBJECT, Action.KEYSET_ROTATE, system, context) as change:
+            return platform.keyring.rewrap(change.conn)
+    finally:
+        platform.close()
 
 
 class Background:

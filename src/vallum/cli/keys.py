@@ -1,5 +1,6 @@
 """`vallum secrets` (the vault) and `vallum keysets`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,7 +8,8 @@ import typer
 from vallum.cli.options import AsJson, Config, Data, Url
 from vallum.cli.output import print_json, print_table, read_secret_line, report
 from vallum.cli.registry import command, group
-from vallum.cli.transport import opened
+from vallum.cli.transport import local_settings, moved_keys, opened
+from vallum.kernel.errors import Invalid
 
 __all__ = ["keysets", "secrets"]
 
@@ -86,6 +88,29 @@ def rewrap(data: Data = None, url: Url = None, config: Config = None, as_json: A
     with opened(data, url, config) as transport:
         done = transport.perform("rewrap_keysets")
     report(as_json, done, f"wrapped {done['keys']} keys anew")
+
+
+@command(
+    keysets, "move-root", local="wraps under a root key that no server may hold yet",
+    example="vallum keysets move-root --to new.toml --config vallum.toml",
+)  # fmt: skip
+def move_root(
+    to: Annotated[Path, typer.Option("--to", help="A settings file whose [keys] section names the root to move to.")],
+    data: Data = None, config: Config = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Wrap every key under another root key: from a file to a key service, say, or to another key there.
+
+    Stop every server first. All keys move, or none; the former root opens nothing afterwards. Then put the new [keys]
+    section in force everywhere. Run it again if a server was still up: it moves what was made meanwhile.
+    """
+    if data is None and config is None:
+        raise Invalid("give --data DIR or --config FILE: the installation as it is")
+    settings = local_settings(data, config)
+    keys = moved_keys(to)
+    from vallum.compose import move_root as move
+
+    done = {"keys": move(settings, keys), "root": keys.root}
+    report(as_json, done, f"moved {done['keys']} keys to the root {keys.root}; put its [keys] section in force now")
 
 
 @command(

@@ -18,6 +18,7 @@ __all__ = [
     "keep_credential",
     "load_credentials",
     "local_settings",
+    "moved_keys",
     "opened",
     "save_credentials",
 ]
@@ -61,6 +62,13 @@ def local_settings(data: Path | None, config: Path | None, overrides: Mapping[st
     if data is not None:
         given["data"] = str(data)
     return load_settings(config, os.environ, given)
+
+
+def moved_keys(file: Path) -> Any:
+    """The [keys] section of `file` alone: what the environment says of keys is said of the root in use."""
+    from vallum.settings import load_settings
+
+    return load_settings(file, {}).keys
 
 
 def credentials_file() -> Path:

@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
 from sqlalchemy import text
 
 from vallum.kernel.errors import Invalid
@@ -21,7 +22,7 @@ from vallum.kernel.keys import (
 from vallum.kernel.store.records import Records
 from vallum.settings import KeySettings, Settings
 
-__all__ = ["make_root", "open_root"]
+__all__ = ["make_root", "open_destination", "open_root"]
 
 
 def open_root(settings: Settings) -> RootKeyProvider:
@@ -52,6 +53,22 @@ def make_root(settings: Settings, records: Records) -> None:
             _refuse_to_replace(records, f"the token {settings.keys.pkcs11_token}")
             opened.rotate()
         opened.close()
+
+
+def open_destination(settings: Settings, keys: KeySettings) -> RootKeyProvider:
+    """The root that `keys` names, to move to from the one of `settings`; made where there is none in a file or token.
+
+    Raises Invalid when it is the same one; else as `open_root` does.
+    """
+    if keys == settings.keys or keys.root == settings.keys.root == "file":
+        raise Invalid("keys.root: this is the root key in use already; name the one to move to")
+    there = replace(settings, keys=keys)
+    if keys.root == "file" and not _root_file(there).exists():
+        return FileRoot.create(_root_file(there), _passphrase(keys))
+    opened = open_root(there)
+    if isinstance(opened, Pkcs11Root) and not opened.exists():
+        opened.rotate()
+    return opened
 
 
 def _service(keys: KeySettings) -> KeyService:

@@ -11,10 +11,10 @@ demand at once; a key destroyed elsewhere stays usable here until that refresh, 
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, groupby
 from threading import Lock
-from types import MappingProxyType
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -63,10 +63,13 @@ class Keyring:
     def __init__(
         self, records: Records, root: RootKeyProvider, clock: Clock, former_roots: Sequence[RootKeyProvider] = ()
     ) -> None:
-        """`former_roots` still unwrap what they wrapped, until `rewrap` has moved it to `root`."""
+        """`former_roots` still unwrap what they wrapped, until `rewrap` has moved it to `root`.
+
+        One may bear the name of `root`, as two keys of one service do; each is then tried, `root` first.
+        """
         self._records = records
         self._root = root
-        self._roots: Mapping[str, RootKeyProvider] = MappingProxyType({r.name: r for r in (*former_roots, root)})
+        self._roots = (root, *former_roots)
         self._clock = clock
         self._lock = Lock()
         self._generation = 0  # moves whenever memory was dropped, so that what was read before is not kept after
@@ -166,13 +169,17 @@ class Keyring:
     def rewrap(self, conn: Connection) -> int:
         """Wrap every live key anew under the root's newest key; returns how many. Data is not touched.
 
-        Raises SealBroken, changing nothing, when one does not unwrap: an altered row must be looked at first.
+        What is there is lost when `conn` commits, so each new wrapping is opened before. Raises SealBroken, changing
+        nothing, when one does not unwrap: an altered row must be looked at first. Unavailable when a root is.
         """
         wrapped = 0
         for row in table.all_keys(conn):
             if row.wrapped is not None:
                 context = _context(row.tenant, Purpose(row.purpose), row.version)
-                anew = self._root.wrap(self._unwrap(row), context)
+                material = self._unwrap(row)
+                anew = self._root.wrap(material, context)
+                if self._root.unwrap(anew, context) != material:
+                    raise SealBroken(f"the root {self._root.name} does not give back what it wrapped")
                 wrapped += table.replace_wrapped(conn, row, anew, self._root.name)
         self._changed(conn)
         return wrapped
@@ -314,10 +321,10 @@ class Keyring:
         where = f"version {row.version} of {row.purpose} of tenant {row.tenant}"
         if row.wrapped is None:
             raise KeyDestroyed(f"the key {where} was destroyed, and what it sealed with it")
-        root = self._roots.get(row.root)
-        if root is None:
+        roots = [root for root in self._roots if root.name == row.root]
+        if not roots:
             raise SealBroken(f"the key {where} was wrapped by root {row.root!r}, which is not configured")
-        material = root.unwrap(row.wrapped, _context(row.tenant, Purpose(row.purpose), row.version))
+        material = _unwrapped_by(roots, row.wrapped, _context(row.tenant, Purpose(row.purpose), row.version))
         if len(material) != MATERIAL_BYTES:
             raise SealBroken(f"the key {where} does not have the length of a key")
         return material
@@ -344,6 +351,13 @@ class Keyring:
 
 def _context(tenant: str, purpose: Purpose, version: int) -> bytes:
     return _WRAP_CONTEXT + binding(tenant, purpose) + version.to_bytes(4, "big")
+
+
+def _unwrapped_by(roots: Sequence[RootKeyProvider], wrapped: bytes, context: bytes) -> bytes:
+    for root in roots[:-1]:
+        with suppress(SealBroken):
+            return root.unwrap(wrapped, context)
+    return roots[-1].unwrap(wrapped, context)
 
 
 def _versions(rows: Sequence[KeyRow]) -> tuple[KeyVersion, ...]:

@@ -4,7 +4,7 @@ from threading import Barrier
 import pytest
 from sqlalchemy import text
 
-from vallum.kernel.errors import Conflict, Invalid, NotFound
+from vallum.kernel.errors import Conflict, Invalid, NotFound, Unavailable
 from vallum.kernel.keys import (
     DEFAULT_TENANT,
     EPOCH,
@@ -273,6 +273,54 @@ def test_keys_move_from_one_provider_to_another(records, keyring, root, clock, t
     with records.write() as conn:
         assert both.rewrap(conn) == 1
     assert Keyring(records, other, clock).open(ACME, Purpose.CONTENT, sealed, AAD) == b"data"
+
+
+def test_all_keys_move_to_a_root_of_the_same_name_and_the_former_opens_nothing(records, keyring, root, clock, tmp_path):
+    sealed = [keyring.seal(ACME, purpose, b"data", AAD) for purpose in Purpose if purpose is not Purpose.FIELDS]
+    keyring.seal(ACME, Purpose.FIELDS, b"data", AAD)
+    destroy(records, keyring, purpose=Purpose.FIELDS)
+    to = FileRoot.create(tmp_path / "elsewhere.key", None)
+    moving = Keyring(records, to, clock, former_roots=[root])
+    with records.write() as conn:
+        assert moving.rewrap(conn) == len(sealed)
+    late = Keyring(records, root, clock).seal(OTHER, Purpose.CONTENT, b"late", AAD)  # a process that was still up
+    with records.write() as conn:
+        assert moving.rewrap(conn) == len(sealed) + 1
+    former, moved = Keyring(records, root, clock), Keyring(records, to, clock)
+    kept = [purpose for purpose in Purpose if purpose is not Purpose.FIELDS]
+    for tenant, purpose, one in [*((ACME, p, s) for p, s in zip(kept, sealed, strict=True)), (OTHER, kept[0], late)]:
+        assert moved.open(tenant, purpose, one, AAD) in (b"data", b"late")
+        with pytest.raises(SealBroken):
+            former.open(tenant, purpose, one, AAD)
+
+
+@pytest.mark.parametrize("fault", ["altered", "unavailable", "forgetful"])
+def test_a_move_that_cannot_be_finished_changes_nothing(records, keyring, root, clock, tmp_path, fault):
+    sealed = [keyring.seal(tenant, Purpose.CONTENT, b"data", AAD) for tenant in (ACME, OTHER)]
+    there = FileRoot.create(tmp_path / "elsewhere.key", None)
+
+    class To:
+        name = "service"
+        wraps = 0
+
+        def wrap(self, key, context):
+            self.wraps += 1
+            if fault == "unavailable" and self.wraps == 2:
+                raise Unavailable("it does not answer")
+            return there.wrap(bytes(32) if fault == "forgetful" and self.wraps == 2 else key, context)
+
+        unwrap = staticmethod(there.unwrap)
+
+    if fault == "altered":
+        with records.write() as conn:
+            conn.execute(text("UPDATE keyset_versions SET wrapped = :w WHERE tenant = 'other'"), {"w": bytes(100)})
+    with records.read() as conn:
+        before = conn.execute(text("SELECT wrapped, root FROM keyset_versions ORDER BY tenant")).all()
+    with pytest.raises((SealBroken, Unavailable)), records.write() as conn:
+        Keyring(records, To(), clock, former_roots=[root]).rewrap(conn)
+    with records.read() as conn:
+        assert conn.execute(text("SELECT wrapped, root FROM keyset_versions ORDER BY tenant")).all() == before
+    assert Keyring(records, root, clock).open(ACME, Purpose.CONTENT, sealed[0], AAD) == b"data"
 
 
 def test_rewrap_stops_at_an_altered_key_and_changes_nothing(records, keyring):
