@@ -32,6 +32,17 @@ def test_from_first_start_to_restart_and_never_without_the_token(start, tmp_path
     assert again.openai().chat.completions.create(**question)
     again.stop()
 
+    (tmp_path / "next.toml").write_text(
+        f'[keys]\nroot = "pkcs11"\npkcs11_module = "{MODULE}"\npkcs11_token = "vallum-test"\n'
+        f'pkcs11_pin_file = "{tmp_path}/pin"\npkcs11_label = "next"\n'
+    )
+    moved = vallum("keysets", "move-root", "--to", tmp_path / "next.toml", "--data", tmp_path / "data", env=env)
+    assert "to the root pkcs11" in moved.stdout + moved.stderr
+    former = vallum("ledger", "verify", "--data", tmp_path / "data", env=env, check=False)
+    assert former.returncode != 0
+    env["VALLUM_KEYS_PKCS11_LABEL"] = "next"
+    assert vallum("ledger", "verify", "--data", tmp_path / "data", env=env).returncode == 0
+
     Path(tmp_path / "pin").write_text("0000\n")
     refused = vallum("keysets", "list", "--data", tmp_path / "data", env=env, check=False)
     assert (refused.returncode, "refused the PIN" in refused.stderr) == (2, True), refused.stderr

@@ -301,6 +301,26 @@ def test_nothing_is_asked_before_it_is_opened(monkeypatch):
     HttpTransit("https://vault.example:8200", "token", "", lambda: "")
 
 
+def test_an_endpoint_without_tls_that_the_environment_names_is_refused(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", "http://kms.lan")
+    with pytest.raises(RootKeyRefused, match="without TLS"):
+        RemoteRoot.open(AwsKey("arn:aws:kms:eu-central-1:123456789012:key/1234"))
+
+
+def test_no_credentials_anywhere_is_said(monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", "http://127.0.0.1:9")
+    with pytest.raises(RootKeyRefused, match="no credentials"):
+        RemoteRoot.open(AwsKey("arn:aws:kms:eu-central-1:123456789012:key/1234"))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    with pytest.raises(RootKeyRefused, match="no application default credentials"):
+        RemoteRoot.open(GcpKey("projects/p/locations/l/keyRings/r/cryptoKeys/k"))
+
+
 def test_a_missing_extra_is_named(monkeypatch):
     import sys
 

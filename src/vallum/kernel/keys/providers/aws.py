@@ -12,6 +12,7 @@ import hashlib
 import re
 from threading import Lock
 from typing import Any
+from urllib.parse import urlsplit
 
 from vallum.kernel.errors import Unavailable, VallumError
 from vallum.kernel.keys.errors import RootKeyRefused, SealBroken
@@ -21,6 +22,7 @@ __all__ = ["AwsKey"]
 _ARN = re.compile(r"arn:aws[a-z-]*:kms:([a-z0-9-]+):[0-9]{12}:key/[A-Za-z0-9-]+")
 _CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 3, 5, 2  # both calls change nothing, so a second one is safe
 _BROKEN = "a wrapped key was altered, or stands where it was not wrapped"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _NOT_THIS_SEAL = ("InvalidCiphertextException", "IncorrectKeyException")
 _NOT_THERE = ("NotFoundException", "DisabledException", "KMSInvalidStateException", "InvalidKeyUsageException")
 _NOT_ALLOWED = (
@@ -109,7 +111,11 @@ class AwsKey:
                     connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS,
                     retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
                 )  # fmt: skip
-                self._made = boto3.session.Session().client("kms", region_name=self._region, config=bounds)
+                made = boto3.session.Session().client("kms", region_name=self._region, config=bounds)
+                endpoint = urlsplit(made.meta.endpoint_url)
+                if endpoint.scheme != "https" and endpoint.hostname not in _LOOPBACK:
+                    raise RootKeyRefused("AWS: the environment or profile names an endpoint for KMS without TLS")
+                self._made = made
             return self._made
 
 
