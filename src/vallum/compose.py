@@ -40,6 +40,7 @@ from vallum.kernel.store.schema import check_schema, migrate
 from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
 from vallum.serving.logs import configure_logging
 from vallum.serving.root_keys import make_root, open_destination, open_root
+from vallum.serving.root_keys import rotate_root as rotate_root_key
 from vallum.serving.witnesses import open_witnessing
 from vallum.settings import KeySettings, OidcSettings, Settings
 
@@ -59,6 +60,7 @@ __all__ = [
     "open_mutual_tls",
     "prepare",
     "published_checkpoint",
+    "rotate_root",
 ]
 
 _log = logging.getLogger("vallum")
@@ -204,6 +206,22 @@ def move_root(settings: Settings, keys: KeySettings) -> int:
         context = {"from_root": settings.keys.root, "to_root": keys.root}
         system = AssetRef("System", "vallum")
         with platform.gate.change(SYSTEM_SUBJECT, Action.KEYSET_ROTATE, system, context) as change:
+            return platform.keyring.rewrap(change.conn)
+    finally:
+        platform.close()
+
+
+def rotate_root(settings: Settings) -> int:
+    """Make a fresh root key where the present one lies, and wrap every key under it; returns how many.
+
+    Servers may go on: they find the fresh one, and the former still unwraps. Raises Invalid for a key service.
+    """
+    platform = Platform.open(settings)
+    platform.start()
+    try:
+        system = AssetRef("System", "vallum")
+        with platform.gate.change(SYSTEM_SUBJECT, Action.KEYSET_ROTATE, system, {"root": settings.keys.root}) as change:
+            rotate_root_key(settings)
             return platform.keyring.rewrap(change.conn)
     finally:
         platform.close()

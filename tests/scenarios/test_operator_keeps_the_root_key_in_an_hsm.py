@@ -32,6 +32,8 @@ def test_from_first_start_to_restart_and_never_without_the_token(start, tmp_path
     assert again.openai().chat.completions.create(**question)
     again.stop()
 
+    assert "under a fresh root key" in vallum("keysets", "rotate-root", "--data", tmp_path / "data", env=env).stderr
+
     (tmp_path / "next.toml").write_text(
         f'[keys]\nroot = "pkcs11"\npkcs11_module = "{MODULE}"\npkcs11_token = "vallum-test"\n'
         f'pkcs11_pin_file = "{tmp_path}/pin"\npkcs11_label = "next"\n'

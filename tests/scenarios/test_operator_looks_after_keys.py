@@ -62,6 +62,20 @@ def test_an_open_root_is_said_loudly(server):
     assert (server.data / "root.key").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_fresh_root_key_while_the_server_runs(start):
+    server = start("--demo")
+    ask(server)
+    before = json.loads((server.data / "root.key").read_text())["keys"]
+    done = json.loads(server.vallum("keysets", "rotate-root", "--json").stdout)
+    assert done["keys"] >= 2
+    after = json.loads((server.data / "root.key").read_text())["keys"]
+    assert after[:1] == before
+    assert len(after) == 2
+    ask(server)
+    assert json.loads(server.vallum("ledger", "verify", "--json").stdout)["verified"]
+    assert '"root":"file"' in server.vallum("ledger", "tail", "--json").stdout.replace('": "', '":"')
+
+
 def test_a_root_key_that_is_gone_is_not_replaced(start, vallum):
     server = start("--demo")
     ask(server)

@@ -69,6 +69,8 @@ def test_there_and_back(start, vallum, service, tmp_path):
     entries = vallum("ledger", "tail", "--data", data, "--config", first, "--json").stdout
     assert '"from_root": "file"' in entries.replace('":"', '": "')
 
+    refused = vallum("keysets", "rotate-root", "--data", data, "--config", first, check=False)
+    assert (refused.returncode, "rotate the key there" in refused.stderr) == (2, True), refused.stderr
     service.rotate("vallum")
     vallum("keysets", "rewrap", "--data", data, "--config", first)
     assert json.loads(move(second, "--config", first).stdout)["keys"] >= 2

@@ -91,6 +91,24 @@ def rewrap(data: Data = None, url: Url = None, config: Config = None, as_json: A
 
 
 @command(
+    keysets, "rotate-root", local="makes a root key, which no server may do",
+    example="vallum keysets rotate-root --data vallum-data",
+)  # fmt: skip
+def rotate_root(data: Data = None, config: Config = None, as_json: AsJson = False) -> None:
+    """Make a fresh root key in the file or the HSM, and wrap every key under it. Servers may go on meanwhile.
+
+    The former root key stays there, for backups of before. A key service rotates its own: see keysets rewrap.
+    """
+    if data is None and config is None:
+        raise Invalid("give --data DIR or --config FILE: the installation")
+    settings = local_settings(data, config)
+    from vallum.compose import rotate_root as rotate_
+
+    done = {"keys": rotate_(settings)}
+    report(as_json, done, f"wrapped {done['keys']} keys under a fresh root key")
+
+
+@command(
     keysets, "move-root", local="wraps under a root key that no server may hold yet",
     example="vallum keysets move-root --to new.toml --config vallum.toml",
 )  # fmt: skip

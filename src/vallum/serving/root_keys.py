@@ -22,7 +22,7 @@ from vallum.kernel.keys import (
 from vallum.kernel.store.records import Records
 from vallum.settings import KeySettings, Settings
 
-__all__ = ["make_root", "open_destination", "open_root"]
+__all__ = ["make_root", "open_destination", "open_root", "rotate_root"]
 
 
 def open_root(settings: Settings) -> RootKeyProvider:
@@ -69,6 +69,21 @@ def open_destination(settings: Settings, keys: KeySettings) -> RootKeyProvider:
     if isinstance(opened, Pkcs11Root) and not opened.exists():
         opened.rotate()
     return opened
+
+
+def rotate_root(settings: Settings) -> None:
+    """A fresh root key in the file or on the token, which wraps from now on in every process; former ones still unwrap.
+
+    Raises Invalid for a key service, whose administrator rotates its key there.
+    """
+    if settings.keys.root not in ("file", "pkcs11"):
+        raise Invalid(f"keys.root = {settings.keys.root}: rotate the key there, and then run vallum keysets rewrap")
+    opened = open_root(settings)
+    if isinstance(opened, FileRoot):
+        opened.rotate()
+    elif isinstance(opened, Pkcs11Root):
+        opened.rotate()
+        opened.close()
 
 
 def _service(keys: KeySettings) -> KeyService:
