@@ -5,7 +5,7 @@ A platform is one process's share: the kernel, wired. The faces are built on it:
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,6 +38,7 @@ from vallum.kernel.store.epochs import EpochWatch
 from vallum.kernel.store.records import Records
 from vallum.kernel.store.schema import check_schema, migrate
 from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
+from vallum.monitor import AccountWatch, Alerts, Notifier
 from vallum.serving.logs import configure_logging
 from vallum.serving.root_keys import make_root, open_destination, open_root
 from vallum.serving.root_keys import rotate_root as rotate_root_key
@@ -71,6 +72,7 @@ SYSTEM_SUBJECT = Subject(SubjectKind.SYSTEM, "vallum", TenantId(DEFAULT_TENANT),
 """Whoever holds the data folder's root key: local administration, and Vallum's own schedules."""
 
 _HOURLY = "17 * * * *"
+_WATCH_SECONDS = 2.0
 _KINDS_WITHOUT_ATTRIBUTES = ("System", "Ledger", "Entry", "Keyset", "Secret", "PolicySet", "Session", "Guard")
 
 
@@ -121,7 +123,8 @@ class Platform:
         with records.read() as conn:
             policy_set = policy_store.load(conn)
         policy_changes = PolicyChanges(records, clock)
-        directory = _directory(identity, inventory, policy_changes)
+        alerts = Alerts(records, clock)
+        directory = _directory(identity, inventory, policy_changes, alerts)
         policy = PolicyEngine(policy_set, directory, clock)
         gate = Gate(policy, ledger, writer, records, identity.grants)
         services = Services(
@@ -137,6 +140,7 @@ class Platform:
             policy_store,
             policy_changes,
             directory,
+            alerts,
             settings.url,
             settings.server.proxies(),
         )
@@ -240,7 +244,9 @@ class Background:
         files = _LedgerFiles(blobs)
         witnessing = open_witnessing(settings.ledger.witness_policy_file)
         self._publisher = Publisher(platform.ledger, platform.records, files, settings.checkpoint_path, witnessing)
+        self._watchers = _watchers(platform)
         self._stop = Event()
+        self._watching = Thread(target=self._watch, name="watching", daemon=True)
         self._publishing = Thread(target=self._publish, name="ledger-publisher", daemon=True)
         self._durable_work = Thread(target=self._work, name="durable-work", daemon=True)
         self._durable: Any = None
@@ -253,6 +259,7 @@ class Background:
         if self._platform.records.dialect == "postgresql":  # on SQLite an entry has its number when it is durable
             self._sequencer.start()
         self._publishing.start()
+        self._watching.start()
         self._durable_work.start()
 
     def stop(self) -> None:
@@ -262,10 +269,20 @@ class Background:
         if self._platform.records.dialect == "postgresql":
             self._sequencer.stop()
         self._publishing.join()
+        self._watching.join()
         self._durable_work.join()
         if self._durable is not None:
             self._durable.stop()
         self._publish_once()
+
+    def _watch(self) -> None:
+        """Each reads on from where it was; one that fails is no reason for another not to."""
+        while not self._stop.wait(_WATCH_SECONDS):
+            for poll in self._watchers:
+                try:
+                    poll()
+                except VallumError as e:
+                    _log.warning("watching: %s", e)
 
     def _publish(self) -> None:
         while not self._stop.wait(self._platform.settings.ledger.publish_seconds):
@@ -289,6 +306,17 @@ class Background:
             _log.error("schedules do not run: %s", e)
             return
         self._durable = durable
+
+
+def _watchers(platform: Platform) -> list[Callable[[], int]]:
+    """What follows the ledger: accounts, and whoever is to be told."""
+    from vallum.serving.notices import open_channels
+
+    settings, records, ledger = platform.settings, platform.records, platform.ledger
+    alerts = platform.control.services.alerts
+    accounts = AccountWatch(records, ledger, platform.gate, alerts, SYSTEM_SUBJECT)
+    channels = open_channels(settings.notices, platform.clock)
+    return [accounts.poll, *(Notifier(channel, records, ledger, settings.url).poll for channel in channels)]
 
 
 def expire_contents(platform: Platform) -> None:
@@ -392,13 +420,14 @@ def _gateway(platform: Platform) -> Any:
     return GatewayApp(pipeline, models, telemetry, closing)
 
 
-def _directory(identity: Identity, inventory: Inventory, policy_changes: PolicyChanges) -> Directory:
+def _directory(identity: Identity, inventory: Inventory, policy_changes: PolicyChanges, alerts: Alerts) -> Directory:
     plain = AssetFacts({"tenant": DEFAULT_TENANT})
     return Directory(
         {
             **dict.fromkeys(("Application", "Model", "Provider"), inventory.facts),
             **dict.fromkeys(("Person", "Service", "ApiKey", "Grant"), identity.facts),
             "PolicyChange": lambda ref: policy_changes.facts(ref.id),
+            "Alert": lambda ref: alerts.facts(ref.id),
             **{kind: lambda ref: plain for kind in _KINDS_WITHOUT_ATTRIBUTES},
         }
     )

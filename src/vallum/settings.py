@@ -26,6 +26,7 @@ __all__ = [
     "KeySettings",
     "LedgerSettings",
     "LogSettings",
+    "NoticeSettings",
     "RecordSettings",
     "ServerSettings",
     "Settings",
@@ -256,6 +257,28 @@ def _pairs(text: str, form: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+class NoticeSettings(_Section, frozen=True):
+    """Who is told of alerts, incidents, requests for access and proposed policies. Off without a receiver."""
+
+    webhook_url: Annotated[str, Meta(description="Where each notice is POSTed as JSON (Standard Webhooks).")] = ""
+    webhook_secret_file: Annotated[
+        str, Meta(description="A file whose first line signs them: `whsec_` and 24 to 64 random bytes in base64.")
+    ] = ""
+    smtp_host: Annotated[str, Meta(description="A mail server, over TLS always. Empty: no mail.")] = ""
+    smtp_port: Annotated[int, Meta(ge=1, le=65535, description="Its port for submission.")] = 587
+    smtp_tls: Annotated[
+        Literal["starttls", "implicit"], Meta(description="TLS after a greeting in the clear, or from the start.")
+    ] = "starttls"
+    smtp_user: Annotated[str, Meta(description="Who signs in there. Empty: nobody does.")] = ""
+    smtp_password_file: Annotated[str, Meta(description="A file whose first line is that user's password.")] = ""
+    mail_from: Annotated[str, Meta(description="The address that notices come from.")] = ""
+    mail_to: Annotated[str, Meta(description="The addresses that notices go to, parted by spaces.")] = ""
+    ca_file: Annotated[str, Meta(description="PEM of the CA of a receiver with a certificate of its own.")] = ""
+
+    def recipients(self) -> tuple[str, ...]:
+        return tuple(self.mail_to.split())
+
+
 class TelemetrySettings(_Section, frozen=True):
     """Metrics and traces. Neither holds content."""
 
@@ -287,6 +310,7 @@ class Settings(_Section, frozen=True):
     access: AccessSettings = AccessSettings()
     oidc: OidcSettings = OidcSettings()
     gateway: GatewaySettings = GatewaySettings()
+    notices: NoticeSettings = NoticeSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     log: LogSettings = LogSettings()
 
@@ -467,6 +491,7 @@ def _cross_checks(settings: Settings) -> Iterator[str]:
             oidc.application_of_client()
         except ValueError as e:
             yield f"oidc.applications: {e}"
+    yield from _notice_checks(settings.notices)
     try:
         server.proxies()
     except ValueError as e:
@@ -505,3 +530,18 @@ def _key_checks(keys: KeySettings) -> Iterator[str]:
                 yield f"keys.root: {keys.root} needs keys.{keys.root}_key"
         case _:
             assert_never(keys.root)
+
+
+def _notice_checks(notices: NoticeSettings) -> Iterator[str]:
+    if notices.webhook_url:
+        url = urlsplit(notices.webhook_url)
+        if url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOOPBACK):
+            yield "notices.webhook_url: https, or http on a loopback address"
+        if not notices.webhook_secret_file:
+            yield "notices.webhook_url: needs notices.webhook_secret_file, so that its receiver knows who sends"
+    if notices.smtp_host:
+        addresses = (notices.mail_from, *notices.recipients())
+        if not notices.mail_to or not all(re.fullmatch(r"[^@\s,<>]+@[^@\s,<>]+", address) for address in addresses):
+            yield "notices.smtp_host: needs notices.mail_from and notices.mail_to, as name@host"
+        if notices.smtp_user and not notices.smtp_password_file:
+            yield "notices.smtp_user: needs notices.smtp_password_file"

@@ -82,11 +82,12 @@ class ApiApp:
         credential, dpop = "", headers.get("dpop", "")
         # The public name alone: with the Host header, proofs made for somebody else's server would do here.
         urls = tuple(url + scope["path"] for url in self._urls)
+        peer = peer_of(scope, self._control.services.trusted_proxies)
         if route.access != "open":
             scheme, _, token = headers.get("authorization", "").partition(" ")
             credential = token.strip() if scheme.lower() in ("bearer", "dpop") else ""
             subject, session = self._control.authenticate(
-                credential, scheme=scheme.lower(), dpop=dpop, method=scope["method"], urls=urls
+                credential, scheme=scheme.lower(), dpop=dpop, method=scope["method"], urls=urls, peer=peer
             )
         call = Call(
             path=path,
@@ -95,7 +96,7 @@ class ApiApp:
             subject=subject,
             session=session,
             credential=credential,
-            peer=peer_of(scope, self._control.services.trusted_proxies),
+            peer=peer,
             dpop=dpop,
             urls=urls,
             certificate=_certificate_of(scope),

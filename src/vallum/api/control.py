@@ -23,6 +23,7 @@ from vallum.kernel.ledger.writer import LedgerWriter
 from vallum.kernel.policy import Directory, PolicyChanges, PolicyEngine, PolicyStore
 from vallum.kernel.store.records import Records
 from vallum.kernel.values import AssetRef, Subject
+from vallum.monitor import Alerts
 
 __all__ = ["Call", "ControlPlane", "Performed", "Services"]
 
@@ -46,6 +47,7 @@ class Services:
     policy_store: PolicyStore
     policy_changes: PolicyChanges
     directory: Directory
+    alerts: Alerts
     public_url: str
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
@@ -90,7 +92,14 @@ class ControlPlane:
         self._refusals = _RefusalTally(services)
 
     def authenticate(
-        self, credential: str, *, scheme: str = "bearer", dpop: str = "", method: str = "", urls: Sequence[str] = ()
+        self,
+        credential: str,
+        *,
+        scheme: str = "bearer",
+        dpop: str = "",
+        method: str = "",
+        urls: Sequence[str] = (),
+        peer: Peer = Peer(),
     ) -> tuple[Subject, Session | None]:
         """Who presents this session or access token. Raises Unauthenticated; a refusal is recorded.
 
@@ -100,7 +109,7 @@ class ControlPlane:
             if not credential:
                 raise Unauthenticated("sign in first: send a session or an access token as Authorization: Bearer")
             if credential.startswith(SESSION_PREFIX):
-                return self.services.identity.sessions.authenticate(credential)
+                return self.services.identity.sessions.authenticate(credential, peer.network)
             return self._authenticate_token(credential, scheme, dpop, method, urls), None
         except Unauthenticated:
             self._refusals.note("api:request:authenticate")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from vallum.api.resources import (
+    alerts,
     certificates,
     configuration,
     delegations,
@@ -33,6 +34,7 @@ ROUTES: Sequence[Route] = (
     *configuration.ROUTES,
     *ledger.ROUTES,
     *guards.ROUTES,
+    *alerts.ROUTES,
     *keys.ROUTES,
     *policy.ROUTES,
     *policy_changes.ROUTES,

@@ -69,7 +69,7 @@ def visit(control: ControlPlane, request: Request, url: str) -> Visitor:
     if not secret:
         return Visitor.stranger(path, secure=secure, peer=peer)
     try:
-        subject, session = control.authenticate(secret)
+        subject, session = control.authenticate(secret, peer=peer)
     except Unauthenticated:
         return Visitor.stranger(path, secure=secure, peer=peer)
     return Visitor(subject, session, secret, path, secure, peer)

@@ -68,6 +68,10 @@ class Action(StrEnum):
     SECRET_PUT = "vault:secret:put"  # noqa: S105
     SECRET_DELETE = "vault:secret:delete"  # noqa: S105
 
+    ALERT_RAISE = "monitor:alert:raise"
+    ALERT_READ = "monitor:alert:read"
+    ALERT_DECIDE = "monitor:alert:decide"
+
     INCIDENT_OPEN = "respond:incident:open"
 
     STATUS_READ = "system:status:read"

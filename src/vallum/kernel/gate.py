@@ -104,20 +104,22 @@ class Gate:
         context: Mapping[str, str | int],
         contents: Mapping[str, bytes] | None = None,
         retention_seconds: int | None = None,
+        *,
+        kind: str = "change",
     ) -> Iterator[Change]:
         """Admit a change; the block's writes and the entry commit together or not at all.
 
-        `contents` are sealed beside the entry, and go after `retention_seconds`.
+        `contents` are sealed beside the entry, and go after `retention_seconds`; `kind` is the entry's.
 
         Raises AccessDenied, recorded, before the block runs. When the block raises, nothing of it is left and an
         entry of its own says that the attempt failed.
         """
         decision = self.decide(subject, action, asset)
         if decision.effect != "allow":
-            draft = _draft("change", subject, action, asset, decision, "denied", context)
+            draft = _draft(kind, subject, action, asset, decision, "denied", context)
             _refuse(Admission(decision, self._writer.record_sync(draft)))
         try:
-            draft = _draft("change", subject, action, asset, decision, "ok", context)
+            draft = _draft(kind, subject, action, asset, decision, "ok", context)
             draft = replace(draft, contents=contents or {}, retention_seconds=retention_seconds)
             with self._records.write() as conn:
                 (receipt,) = self._ledger.append(conn, [draft])
@@ -126,7 +128,7 @@ class Gate:
                     self._grants.confirm(conn, decision.grants)
         except Exception as e:
             failed = {**context, "error": getattr(e, "code", "internal")}
-            self._writer.record_sync(_draft("change", subject, action, asset, decision, "error", failed))
+            self._writer.record_sync(_draft(kind, subject, action, asset, decision, "error", failed))
             raise
 
 

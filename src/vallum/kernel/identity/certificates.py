@@ -22,6 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from vallum.kernel.clock import Clock
 from vallum.kernel.errors import Invalid
+from vallum.kernel.identity.roca import has_roca
 from vallum.kernel.keys import Keyring
 
 __all__ = ["AUTO", "CertificateRefused", "IssuedCertificate", "WorkloadAuthority", "parse_spiffe_id"]
@@ -179,10 +180,14 @@ def _public_key(request_pem: str) -> Any:
     except (ValueError, TypeError, UnsupportedAlgorithm) as e:
         raise wrong from e
     is_ec = isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name in ("secp256r1", "secp384r1")
-    is_rsa = isinstance(public, rsa.RSAPublicKey) and public.key_size >= _MIN_RSA_BITS
+    is_rsa = isinstance(public, rsa.RSAPublicKey) and _will_do(public)
     if not signed or not (is_ec or is_rsa or isinstance(public, ed25519.Ed25519PublicKey)):
         raise wrong
     return public
+
+
+def _will_do(public: rsa.RSAPublicKey) -> bool:
+    return public.key_size >= _MIN_RSA_BITS and not has_roca(public.public_numbers().n)
 
 
 def _only_uri(certificate: x509.Certificate) -> str:

@@ -73,10 +73,10 @@ class Sessions:
         conn.execute(delete(table.sessions).where(or_(gone, over)))
         return IssuedSession(_session({**values, "name": person.name, "roles": person.roles}), secret)
 
-    def authenticate(self, secret: str) -> tuple[Subject, Session]:
+    def authenticate(self, secret: str, network: str = "") -> tuple[Subject, Session]:
         """Who holds this session, and what they were granted. Read from the database each time: an end is seen at once.
 
-        Raises CredentialRefused.
+        `network` is where it is used from now; a session that wanders is seen to. Raises CredentialRefused.
         """
         refused = CredentialRefused("the session is not valid: sign in again")
         if not is_well_formed(secret, SESSION_PREFIX):
@@ -93,9 +93,11 @@ class Sessions:
             granted = live_grants(conn, row.person_id) if row is not None else ()
         if row is None or row.expires_at_seconds <= now or row.last_seen_seconds <= now - self._idle_seconds:
             raise refused
-        if row.last_seen_seconds <= now - _SEEN_EVERY_SECONDS:
+        moved = network not in ("", row.network)
+        if moved or row.last_seen_seconds <= now - _SEEN_EVERY_SECONDS:
+            seen: dict[str, Any] = {"last_seen_seconds": now, **({"network": network} if moved else {})}
             with self._records.write() as conn:
-                conn.execute(update(table.sessions).where(s.id == row.id).values(last_seen_seconds=now))
+                conn.execute(update(table.sessions).where(s.id == row.id).values(seen))
         session = _session(row._mapping)
         # A secret from before the rotation carries requests that were under way, and not what was proven with the new.
         proven = row.mfa_at_seconds if bytes(row.secret_hash) == hashed else None

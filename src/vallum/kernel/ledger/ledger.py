@@ -222,6 +222,7 @@ class Ledger:
         subject: str | None = None,
         asset: str | None = None,
         effect: str | None = None,
+        but_kinds: Sequence[str] = (),
         newest_first: bool = False,
     ) -> list[StoredEntry]:
         """Integrated entries with `after < index < before` that fit every filter given."""
@@ -234,6 +235,8 @@ class Ledger:
         for column, value in ((c.kind, kind), (c.subject, subject), (c.asset, asset), (c.effect, effect)):
             if value is not None:
                 query = query.where(column == value)
+        if but_kinds:
+            query = query.where(c.kind.not_in(but_kinds))
         query = query.order_by(c.idx.desc() if newest_first else c.idx).limit(limit)
         return [_stored(row.idx, bytes(row.canonical)) for row in conn.execute(query)]
 

@@ -34,6 +34,7 @@ _TYPICAL_ASSETS: Mapping[str, str] = {  # of an action, or of all in an area; el
     "identity:grant:deny": "Grant",
     "identity:grant:revoke": "Grant",
     "identity:delegation:create": "Application",
+    "monitor:alert:decide": "Alert",
     "policy:change:approve": "PolicyChange",
     "policy:change:deny": "PolicyChange",
 }
@@ -107,7 +108,7 @@ def typical_request(
     attributes: dict[str, Any] = {"tenant": asset_tenant}
     if asset.kind == "Application":
         attributes |= application
-    if asset.kind in ("Person", "PolicyChange"):
+    if asset.kind in ("Person", "PolicyChange", "Alert"):
         attributes["holder"] = "somebody else"
     if asset.kind == "Person":
         attributes["inviter"] = ""

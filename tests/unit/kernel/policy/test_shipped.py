@@ -70,6 +70,9 @@ keys:keyset:destroy                 F          -          -            -        
 vault:secret:list                   A          A          -            -         -        A      -         -        -      A
 vault:secret:put                    F          -          -            -         -        -      -         -        -      A
 vault:secret:delete                 F          -          -            -         -        -      -         -        -      A
+monitor:alert:raise                 -          -          -            -         -        -      -         -        -      A
+monitor:alert:read                  A          A          -            -         -        A      -         -        -      A
+monitor:alert:decide                A          A          -            -         -        -      -         -        -      A
 respond:incident:open               -          -          -            -         -        -      -         -        -      A
 system:status:read                  A          A          A            A         A        A      -         -        -      A
 """  # noqa: E501  one line a right

@@ -1,4 +1,4 @@
-"""Workloads: what people let applications do for them, and services that have certificates."""
+"""Workloads and watching: delegations, services that have certificates; what accounts usually do, and alerts."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,3 +27,35 @@ def upgrade() -> None:
         services.add_column(sa.Column("spiffe_id", sa.Text(), nullable=True))
         services.add_column(sa.Column("certificates_after_seconds", sa.BigInteger(), nullable=True))
         services.create_unique_constraint(op.f("uq_services_spiffe_id"), ["spiffe_id"])
+    op.create_table(
+        "watch_cursors",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("next_index", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_watch_cursors")),
+    )
+    op.create_table(
+        "watch_profiles",
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("learnt", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", name=op.f("pk_watch_profiles")),
+    )
+    op.create_table(
+        "alerts",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("detectors", sa.Text(), nullable=False),
+        sa.Column("explanation", sa.Text(), nullable=False),
+        sa.Column("entry_id", sa.Text(), nullable=False),
+        sa.Column("raised_at", sa.Text(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("last_entry_id", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("decided_by", sa.Text(), nullable=True),
+        sa.Column("decided_at", sa.Text(), nullable=True),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_alerts")),
+    )
+    op.create_index("ix_alerts_subject_state", "alerts", ["subject", "state"], unique=False)
