@@ -107,13 +107,15 @@ class Platform:
         records = Records(settings.records_url, pool_size=settings.records.pool_size)
         check_schema(records)
         root = open_root(settings)
-        keyring = Keyring(records, moving_to or root, clock, former_roots=[root] if moving_to else ())
+        former = [root] if moving_to else []
+        keyring = Keyring(records, moving_to or root, clock, former, environment=settings.environment)
+        keyring.check_environment()
         vault = Vault(records, keyring, clock)
-        ledger = Ledger(keyring, clock, settings.ledger.origin)
+        ledger = Ledger(keyring, clock, settings.origin)
         writer = LedgerWriter(ledger, records)
         access = settings.access
         identity = Identity.open(
-            records, keyring, clock, issuer=settings.ledger.origin, url=settings.url,
+            records, keyring, clock, issuer=settings.origin, url=settings.url,
             trust_domain=settings.trust_domain,
             session_seconds=access.session_hours * 3600, idle_seconds=access.session_idle_minutes * 60,
             sso=_single_sign_on(settings.oidc),
@@ -143,6 +145,7 @@ class Platform:
             alerts,
             settings.url,
             settings.server.proxies(),
+            settings.environment,
         )
         epochs = EpochWatch(records)
         control = ControlPlane(services, gate, epochs.poll_once)
@@ -495,7 +498,8 @@ def open_ledger(settings: Settings) -> Iterator[tuple[Records, Ledger, Keyring]]
     try:
         check_schema(records)
         clock = SystemClock()
-        keyring = Keyring(records, open_root(settings), clock)
-        yield records, Ledger(keyring, clock, settings.ledger.origin), keyring
+        keyring = Keyring(records, open_root(settings), clock, environment=settings.environment)
+        keyring.check_environment()
+        yield records, Ledger(keyring, clock, settings.origin), keyring
     finally:
         records.close()

@@ -167,8 +167,12 @@ class LedgerSettings(_Section, frozen=True):
     """The tamper-evident log."""
 
     origin: Annotated[
-        str, Meta(min_length=1, max_length=200, description="The log's name in its checkpoints; never change it.")
-    ] = "vallum.local/ledger"
+        str,
+        Meta(
+            max_length=200,
+            description="The log's name in its checkpoints; never change it. Empty: vallum.local/[ENVIRONMENT/]ledger.",
+        ),
+    ] = ""
     publish_seconds: Annotated[
         float, Meta(gt=0, le=3600, description="How often tiles and the checkpoint are published to the blob store.")
     ] = 5.0
@@ -301,6 +305,13 @@ class Settings(_Section, frozen=True):
     data: Annotated[str, Meta(min_length=1, description="Folder for the embedded database, keys, blobs and CA.")] = (
         "vallum-data"
     )
+    environment: Annotated[
+        str,
+        Meta(
+            pattern=r"^([a-z][a-z0-9-]{0,31})?$",
+            description="dev, test, prod, …: keys made in one open in no other. Set it at first, and never change it.",
+        ),
+    ] = ""
     server: ServerSettings = ServerSettings()
     records: RecordSettings = RecordSettings()
     blobs: BlobSettings = BlobSettings()
@@ -331,8 +342,14 @@ class Settings(_Section, frozen=True):
         return Path(self.ledger.checkpoint_file) if self.ledger.checkpoint_file else self.data_path / "checkpoint"
 
     @property
+    def origin(self) -> str:
+        """The ledger's name, and the issuer of what is signed here."""
+        place = f"{self.environment}/" if self.environment else ""
+        return self.ledger.origin or f"vallum.local/{place}ledger"
+
+    @property
     def trust_domain(self) -> str:
-        return self.access.trust_domain or self.ledger.origin.partition("/")[0].lower()
+        return self.access.trust_domain or self.origin.partition("/")[0].lower()
 
     @property
     def mtls_url(self) -> str:
@@ -477,6 +494,11 @@ def _cross_checks(settings: Settings) -> Iterator[str]:
     if server.mtls_port and not re.fullmatch(r"[a-z0-9._-]{1,255}", settings.trust_domain):
         yield "access.trust_domain: lower-case letters, digits, '.', '_' and '-'"
     yield from _key_checks(settings.keys)
+    if settings.environment == "prod":
+        if server.unsafe_plain_http:
+            yield "environment: prod is served over TLS, and server.unsafe_plain_http turns it off"
+        if settings.keys.root == "file" and not settings.keys.passphrase_file:
+            yield "environment: prod seals its root key: give keys.passphrase_file, or keep it in an HSM or KMS"
     oidc = settings.oidc
     if oidc.issuer:
         if not oidc.client_id or not oidc.roles:

@@ -34,6 +34,7 @@ class Server:
         else:
             options = ("--port", str(self.port), *options)
         command = [VALLUM, "up", "--data", str(data), "--json", *options]
+        self.env = env
         env = {**os.environ, **(env or {})}
         if public_url is not None:
             env["VALLUM_SERVER_PUBLIC_URL"] = public_url.format(port=self.port)
@@ -83,7 +84,7 @@ class Server:
         return person
 
     def vallum(self, *arguments, stdin=None, check=True):
-        return run(*arguments, "--data", str(self.data), stdin=stdin, check=check)
+        return run(*arguments, "--data", str(self.data), stdin=stdin, check=check, env=self.env)
 
     def stop(self):
         for http in self.opened:

@@ -50,6 +50,7 @@ class Services:
     alerts: Alerts
     public_url: str
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    environment: str = ""
 
 
 @dataclass(frozen=True, slots=True)

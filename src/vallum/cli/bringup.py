@@ -47,6 +47,8 @@ def bring_up(
 ) -> None:
     """Serve until stopped. Raises Invalid for what is wrong before anything listens."""
     configure_logging(settings.log)
+    if demo and settings.environment == "prod":
+        raise Invalid("--demo: not in prod; a demonstration answers whoever has its key")
     _check_port(settings)
     prepare(settings)
     platform = Platform.open(settings)

@@ -67,6 +67,7 @@ class ConsoleApp:
         )
         self._templates.globals["rooms"] = _ROOMS
         self._templates.globals["roles"] = ROLES
+        self._templates.globals["environment"] = control.services.environment
         self._templates.globals["single_sign_on"] = control.services.identity.single_sign_on is not None
         self._sso_cookie = "__Host-vallum-sso" if url.startswith("https") else "vallum-sso"
         self._app = Starlette(routes=self._pages())

@@ -15,6 +15,7 @@ class Status(msgspec.Struct, frozen=True):
     """`ledger_size` counts entries in the tree, `ledger_pending` durable ones that wait for their number."""
 
     version: str
+    environment: str
     policy_set: str
     ledger_size: int
     ledger_pending: int
@@ -28,7 +29,7 @@ def read_status(services: Services, call: Call) -> Status:
     with services.records.read() as conn:
         size, pending = services.ledger.size(conn), services.ledger.pending(conn)
     return Status(
-        __version__, services.policy.policy_set.digest, size, pending,
+        __version__, services.environment, services.policy.policy_set.digest, size, pending,
         len(configuration.applications), len(configuration.models), len(configuration.providers),
     )  # fmt: skip
 

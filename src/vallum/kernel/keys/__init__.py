@@ -4,7 +4,7 @@ Owns sealing, streams, signing keys at rest and the vault. Leaves the root key t
 pyca/cryptography. The formats are documented, with test vectors, in docs/keys.md.
 """
 
-from vallum.kernel.keys.errors import KeyDestroyed, RootKeyRefused, SealBroken
+from vallum.kernel.keys.errors import KeyDestroyed, OtherEnvironment, RootKeyRefused, SealBroken
 from vallum.kernel.keys.keyring import EPOCH, Keyring
 from vallum.kernel.keys.model import DEFAULT_TENANT, KeysetRecord, KeyVersion, Purpose, SecretRecord
 from vallum.kernel.keys.providers import (
@@ -35,6 +35,7 @@ __all__ = [
     "KeyVersion",
     "Keyring",
     "KeysetRecord",
+    "OtherEnvironment",
     "Pkcs11Root",
     "Purpose",
     "RemoteRoot",

@@ -20,6 +20,12 @@ class KeyDestroyed(NotFound):
     code = "key_destroyed"
 
 
+class OtherEnvironment(Invalid):
+    """The database's keys were made in another environment: nothing of one works in another."""
+
+    code = "other_environment"
+
+
 class RootKeyRefused(Invalid):
     """The root key cannot be used as it lies there: absent, readable by others, or not opened by this passphrase."""
 

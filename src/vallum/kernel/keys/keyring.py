@@ -23,7 +23,7 @@ from sqlalchemy import Connection
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import Conflict, Invalid, NotFound
 from vallum.kernel.keys import records as table
-from vallum.kernel.keys.errors import KeyDestroyed, SealBroken
+from vallum.kernel.keys.errors import KeyDestroyed, OtherEnvironment, SealBroken
 from vallum.kernel.keys.model import DEFAULT_TENANT, KeysetRecord, KeyVersion, Purpose
 from vallum.kernel.keys.providers.port import RootKeyProvider
 from vallum.kernel.keys.records import KeyRow, SigningRow
@@ -44,6 +44,7 @@ _STREAM_KEY_AAD = b"vallum/stream-key/1\x00"
 _STREAM_LEAD_BYTES = SEALED_OVERHEAD_BYTES + STREAM_KEY_BYTES
 _SIGNING_AAD = b"vallum/signing-key/1\x00"
 _WRAP_CONTEXT = b"vallum/keyset/1\x00"
+_WRAP_CONTEXT_OF_ENVIRONMENT = b"vallum/keyset/2\x00"
 
 
 class _Held(NamedTuple):
@@ -61,12 +62,20 @@ class Keyring:
     """
 
     def __init__(
-        self, records: Records, root: RootKeyProvider, clock: Clock, former_roots: Sequence[RootKeyProvider] = ()
+        self,
+        records: Records,
+        root: RootKeyProvider,
+        clock: Clock,
+        former_roots: Sequence[RootKeyProvider] = (),
+        *,
+        environment: str = "",
     ) -> None:
         """`former_roots` still unwrap what they wrapped, until `rewrap` has moved it to `root`.
 
-        One may bear the name of `root`, as two keys of one service do; each is then tried, `root` first.
+        One may bear the name of `root`, as two keys of one service do; each is then tried, `root` first. What was
+        wrapped in one `environment` unwraps in no other, also where somebody has copied both the database and the root.
         """
+        self._environment = environment
         self._records = records
         self._root = root
         self._roots = (root, *former_roots)
@@ -150,6 +159,21 @@ class Keyring:
         key = self.open(tenant, purpose, lead, _STREAM_KEY_AAD + aad)
         yield from decrypt_stream(key, chain([rest], pieces), aad)
 
+    def check_environment(self) -> None:
+        """Raises OtherEnvironment unless the keys in the database are this environment's, by this root key."""
+        with self._records.read() as conn:
+            row = next((row for row in table.all_keys(conn) if row.wrapped is not None), None)
+        if row is None:
+            return
+        try:
+            self._unwrap(row)
+        except SealBroken as e:
+            here = f"environment {self._environment}" if self._environment else "an installation without environment"
+            raise OtherEnvironment(
+                f"the keys in this database do not open in {here} by this root key: they are another environment's"
+                " (setting environment), another root key's, or were altered"
+            ) from e
+
     # The life of a keyset.
 
     def rotate(self, conn: Connection, tenant: TenantId, purpose: Purpose) -> int:
@@ -175,7 +199,7 @@ class Keyring:
         wrapped = 0
         for row in table.all_keys(conn):
             if row.wrapped is not None:
-                context = _context(row.tenant, Purpose(row.purpose), row.version)
+                context = self._context(row.tenant, Purpose(row.purpose), row.version)
                 material = self._unwrap(row)
                 anew = self._root.wrap(material, context)
                 if self._root.unwrap(anew, context) != material:
@@ -311,7 +335,7 @@ class Keyring:
                 self._current[row.tenant, purpose] = key
 
     def _new_row(self, tenant: str, purpose: Purpose, version: int) -> KeyRow:
-        wrapped = self._root.wrap(os.urandom(MATERIAL_BYTES), _context(tenant, purpose, version))
+        wrapped = self._root.wrap(os.urandom(MATERIAL_BYTES), self._context(tenant, purpose, version))
         return KeyRow(tenant, purpose.value, version, wrapped, self._root.name, format_time(self._clock.now()), None)
 
     def _unwrapped(self, row: KeyRow) -> SealingKey:
@@ -324,10 +348,17 @@ class Keyring:
         roots = [root for root in self._roots if root.name == row.root]
         if not roots:
             raise SealBroken(f"the key {where} was wrapped by root {row.root!r}, which is not configured")
-        material = _unwrapped_by(roots, row.wrapped, _context(row.tenant, Purpose(row.purpose), row.version))
+        material = _unwrapped_by(roots, row.wrapped, self._context(row.tenant, Purpose(row.purpose), row.version))
         if len(material) != MATERIAL_BYTES:
             raise SealBroken(f"the key {where} does not have the length of a key")
         return material
+
+    def _context(self, tenant: str, purpose: Purpose, version: int) -> bytes:
+        place = binding(tenant, purpose) + version.to_bytes(4, "big")
+        if not self._environment:
+            return _WRAP_CONTEXT + place
+        name = self._environment.encode()
+        return _WRAP_CONTEXT_OF_ENVIRONMENT + len(name).to_bytes(2, "big") + name + place
 
     def _made_signing_key(self, conn: Connection, name: str) -> Ed25519PrivateKey:
         row = table.signing_key(conn, name)
@@ -347,10 +378,6 @@ class Keyring:
         if key.public_key().public_bytes_raw() != row.public:
             raise SealBroken(f"the public half of signing key {row.name} does not belong to its private half")
         return key
-
-
-def _context(tenant: str, purpose: Purpose, version: int) -> bytes:
-    return _WRAP_CONTEXT + binding(tenant, purpose) + version.to_bytes(4, "big")
 
 
 def _unwrapped_by(roots: Sequence[RootKeyProvider], wrapped: bytes, context: bytes) -> bytes:

@@ -11,6 +11,7 @@ from vallum.kernel.keys import (
     FileRoot,
     KeyDestroyed,
     Keyring,
+    OtherEnvironment,
     Purpose,
     SealBroken,
     StreamBroken,
@@ -534,3 +535,22 @@ def test_memory_starts_over_rather_than_growing(keyring, monkeypatch):
     assert len(keyring._current) <= 3
     for tenant, one in sealed.items():
         assert keyring.open(TenantId(tenant), Purpose.CONTENT, one, AAD) == b"data"
+
+
+# Environments.
+
+
+@pytest.mark.parametrize(("made_in", "opened_in"), [("prod", "dev"), ("prod", ""), ("", "prod"), ("dev", "de")])
+def test_keys_of_one_environment_open_in_no_other(records, keyring, root, clock, made_in, opened_in):
+    """With the database and the root key both copied: what wrapped them says where."""
+    made = Keyring(records, root, clock, environment=made_in)
+    made.check_environment()  # nothing is there yet
+    sealed = made.seal(ACME, Purpose.CONTENT, b"private", AAD)
+    made.check_environment()
+    Keyring(records, root, clock, environment=made_in).check_environment()
+    elsewhere = Keyring(records, root, clock, environment=opened_in)
+    with pytest.raises(OtherEnvironment, match="another environment's"):
+        elsewhere.check_environment()
+    with pytest.raises(SealBroken):
+        elsewhere.open(ACME, Purpose.CONTENT, sealed, AAD)
+    assert Keyring(records, root, clock, environment=made_in).open(ACME, Purpose.CONTENT, sealed, AAD) == b"private"
