@@ -1,9 +1,11 @@
 """Single sign-on against a certified OpenID provider (oidc-provider on Node) and Chromium."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
+import sys
 import urllib.request
 from base64 import urlsafe_b64encode
 from hashlib import sha256
@@ -261,3 +263,30 @@ def test_an_application_acts_for_whoever_signed_in_to_it(setting, page):
     entries = [json.loads(line) for line in server.vallum("ledger", "tail", "-n", "20", "--json").stdout.splitlines()]
     answered = next(e for e in entries if e["kind"] == "inference")
     assert answered["context"]["on_behalf_of"] == f"person:{people(server)['alice']['id']}"
+
+
+def test_the_command_line_signs_in_through_the_browser(setting, page, tmp_path, vallum):
+    """Single sign-on has no password to type: the browser hands its session over, by the loopback interface."""
+    _, _, url = setting
+    env = {**os.environ, "VALLUM_CREDENTIALS": str(tmp_path / "credentials.json"), "BROWSER": "/bin/true"}
+    command = [Path(sys.executable).with_name("vallum"), "login", "--url", url]
+    login = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+    address = next(line for line in login.stderr if line.startswith("http")).strip()
+    page.goto(address)
+    expect(page.get_by_role("main")).to_contain_text("Sign in first")
+    # An answer that somebody else's page sends to that port is not the one that is waited for.
+    port = parse_qs(urlsplit(address).query)["port"][0]
+    assert httpx2.get(f"http://127.0.0.1:{port}/?code=theirs&state=guessed", trust_env=False).status_code == 400
+    sign_in(page, url)
+    expect(page.get_by_role("heading", name="Live traffic")).to_be_visible()
+    page.goto(address)
+    expect(page.get_by_role("main")).to_contain_text("alice")
+    page.get_by_role("button", name="Sign it in").click()
+    expect(page.get_by_text("The command line is signed in")).to_be_visible()
+    assert login.wait(20) == 0
+    login.stderr.close()
+    sessions = json.loads(vallum("account", "sessions", "--json", env=env).stdout)
+    assert [s["method"] for s in sessions] == ["single sign-on"] * 2
+    for wrong in ("port=80", "port=99999", "port=8080&challenge=x&state=y", "port=1e4"):
+        page.goto(f"{url}/console/command-line?{wrong}")
+        expect(page.get_by_role("main")).to_contain_text("run it again")

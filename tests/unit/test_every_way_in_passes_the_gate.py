@@ -15,7 +15,7 @@ from vallum.kernel.policy import shipped_schema
 
 OPEN = {
     "read_enrolment", "finish_enrolment", "sign_in", "grant_token", "begin_passkey_sign_in", "sign_in_with_passkey",
-    "begin_sso", "sign_in_with_sso", "renew_certificate",
+    "begin_sso", "sign_in_with_sso", "renew_certificate", "sign_in_handed_over",
 }  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def test_local_commands_are_these():
 def test_every_route_is_somebodys_command():
     performed = {name for command in COMMANDS for name in command.performs}
     by_browser_only = {"read_enrolment", "finish_enrolment", "begin_passkey_sign_in", "sign_in_with_passkey",
-                       "begin_passkey", "register_passkey", "begin_sso", "sign_in_with_sso"}  # fmt: skip
+                       "begin_passkey", "register_passkey", "begin_sso", "sign_in_with_sso", "hand_over"}  # fmt: skip
     through_the_client = {"grant_token", "read_session", "read_application", "list_models", "list_providers",
                           "read_ledger", "read_content"}  # fmt: skip
     assert {route.name for route in ROUTES} - performed == by_browser_only | through_the_client

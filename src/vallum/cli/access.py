@@ -21,7 +21,7 @@ services = group("Services, which ask for access tokens with client credentials.
 
 def add_to(app: typer.Typer) -> None:
     example = "vallum login --url https://127.0.0.1:8443 --ca-file vallum-data/tls/ca.pem --name alice"
-    command(app, "login", performs=("sign_in",), example=example)(login)
+    command(app, "login", performs=("sign_in", "sign_in_handed_over"), example=example)(login)
     command(app, "logout", performs=("end_session",), example="vallum logout")(logout)
     command(app, "step-up", performs=("step_up",), example="vallum step-up")(step_up)
     command(app, "status", performs=("read_status",), example="vallum status")(status)
@@ -32,16 +32,23 @@ def add_to(app: typer.Typer) -> None:
 
 def login(
     url: Annotated[str, typer.Option("--url", help="The server.")],
-    name: Annotated[str, typer.Option("--name", help="Your sign-in name.")],
+    name: Annotated[str | None, typer.Option("--name", help="Your sign-in name; without it, the browser asks.")] = None,
     ca_file: Annotated[Path | None, typer.Option("--ca-file", help="The server's CA, where it made its own.")] = None,
 ) -> None:
-    """Sign in. The password and the code are asked for; through a pipe, they are its first and second line."""
+    """Sign in through the browser (single sign-on, passkeys), or with --name here.
+
+    With --name, the password and the code are asked for; through a pipe, they are its first and second line.
+    """
     from vallum.client import Client
 
-    password = read_secret_line("Password: ")
-    code = read_secret_line("Code: ")
     with Client(url, ca_file=ca_file) as client:
-        issued = client.sign_in(name, password, code)
+        if name is None:
+            from vallum.cli.browser_login import code_from_browser
+
+            issued = client.sign_in_handed_over(*code_from_browser(url, say))
+        else:
+            password = read_secret_line("Password: ")
+            issued = client.sign_in(name, password, read_secret_line("Code: "))
     file = save_credentials(url, issued["secret"], ca_file)
     say(f"signed in as {issued['session']['name']}; the session is kept in {file}")
 

@@ -96,6 +96,12 @@ class Client:
         self.credential = token["access_token"]
         return token
 
+    def sign_in_handed_over(self, code: str, verifier: str) -> dict[str, Any]:
+        """A session by the code that a browser's was handed over with, used from then on."""
+        issued: dict[str, Any] = self.request("POST", "/sessions/hand-over", {"code": code, "verifier": verifier})
+        self.credential = issued["secret"]
+        return issued
+
     def step_up(self, code: str) -> dict[str, Any]:
         """Prove the second factor afresh, for what asks for it. The session's secret changes; this client follows."""
         issued: dict[str, Any] = self.request("POST", "/sessions/current/step-up", {"code": code})

@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from vallum.api import ROUTES, Call, ControlPlane
 from vallum.api.problems import problem_of
 from vallum.api.routing import Route as ApiRoute
-from vallum.console import access_room, account_room, alerts_room, people_room, policy_room
+from vallum.console import access_room, account_room, alerts_room, command_line_room, people_room, policy_room
 from vallum.console.visitor import Forbidden, Visitor, check_origin, passkey_answer, read_form, visit
 from vallum.kernel.errors import Invalid, NotFound, Unauthenticated, VallumError
 from vallum.kernel.identity import ROLES
@@ -110,6 +110,7 @@ class ConsoleApp:
             *access_room.pages(self),
             *account_room.pages(self),
             *alerts_room.pages(self),
+            *command_line_room.pages(self),
             *people_room.pages(self),
             *policy_room.pages(self),
             Route("/console/ledger", page(self._ledger)),

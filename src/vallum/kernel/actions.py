@@ -32,6 +32,7 @@ class Action(StrEnum):
     CERTIFICATE_WITHDRAW = "identity:certificate:withdraw"
     SESSION_READ = "identity:session:read"
     SESSION_PROVE = "identity:session:prove"
+    SESSION_SHARE = "identity:session:share"
     SESSION_END = "identity:session:end"
 
     GRANT_REQUEST = "identity:grant:request"

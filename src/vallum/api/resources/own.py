@@ -14,6 +14,7 @@ from vallum.kernel.actions import Action
 from vallum.kernel.errors import Invalid, NotFound
 from vallum.kernel.gate import Change
 from vallum.kernel.identity import (
+    HandOverCode,
     IssuedSession,
     NoRoleLeft,
     Passkey,
@@ -60,6 +61,17 @@ class NewPasskey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state: State
     response: Response
     label: Short
+
+
+class Challenge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """RFC 7636: the S256 challenge of a verifier that the command line keeps."""
+
+    challenge: Short
+
+
+class HandedOver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    code: State
+    verifier: Short
 
 
 class StepUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,6 +149,18 @@ def _sso(services: Services) -> SingleSignOn:
     if services.identity.single_sign_on is None:
         raise NotFound("there is no single sign-on here: set oidc.issuer")
     return services.identity.single_sign_on
+
+
+# Handing a session over to the command line on the same machine.
+
+
+def hand_over(services: Services, call: Call, change: Change) -> HandOverCode:
+    return services.identity.hand_over.begin(_session(call), call.body.challenge)
+
+
+def check_hand_over(services: Services, call: Call) -> VerifiedSignIn:
+    given = call.body
+    return VerifiedSignIn(services.identity.hand_over.check(given.code, given.verifier), call.peer)
 
 
 # Step-up.
@@ -241,6 +265,18 @@ ROUTES = (
         method="POST", path="/sessions/sso", name="sign_in_with_sso", summary="Sign in with the provider's answer",
         access="open", action="identity:session:create", asset=system, prepare=check_sso, perform=open_sso_session,
         body=SsoAnswer, answer=IssuedSession, status=201,
+    ),
+    Route(
+        method="POST", path="/sessions/current/hand-over", name="hand_over",
+        summary="A code with which your command line opens a session of its own",
+        access="change", action=Action.SESSION_SHARE, asset=system, perform=hand_over, body=Challenge,
+        answer=HandOverCode,
+    ),
+    Route(
+        method="POST", path="/sessions/hand-over", name="sign_in_handed_over",
+        summary="Sign in with a code that a session was handed over by",
+        access="open", action="identity:session:create", asset=system, prepare=check_hand_over, perform=open_session,
+        body=HandedOver, answer=IssuedSession, status=201,
     ),
     Route(
         method="POST", path="/sessions/current/step-up", name="step_up",

@@ -13,6 +13,7 @@ from vallum.kernel.identity.certificates import IssuedCertificate, WorkloadAutho
 from vallum.kernel.identity.delegations import Delegated, Delegation, Delegations, IssuedDelegation
 from vallum.kernel.identity.factors import Proof
 from vallum.kernel.identity.grants import Grant, GrantEnded, Grants
+from vallum.kernel.identity.hand_over import HandOver, HandOverCode
 from vallum.kernel.identity.model import (
     AccessToken,
     ApiKey,
@@ -72,6 +73,8 @@ __all__ = [
     "Grant",
     "GrantEnded",
     "Grants",
+    "HandOver",
+    "HandOverCode",
     "Identity",
     "IssuedCertificate",
     "IssuedDelegation",
@@ -122,6 +125,7 @@ class Identity:
     services: Services
     grants: Grants
     delegations: Delegations
+    hand_over: HandOver
     single_sign_on: SingleSignOn | None = None
 
     @classmethod
@@ -153,6 +157,7 @@ class Identity:
             Services(records, tokens, clock, WorkloadAuthority(keyring, clock, trust_domain)),
             Grants(records, clock),
             Delegations(records, tokens, clock),
+            HandOver(tokens),
             SingleSignOn(*sso, records, keyring, tokens, clock, f"{url}/console/sso/callback")
             if sso is not None
             else None,

@@ -25,6 +25,7 @@ __all__ = [
     "Proof",
     "ProvenCode",
     "ProvenElsewhere",
+    "ProvenHandOver",
     "ProvenPasskey",
     "ProvenRecoveryCode",
     "new_recovery_codes",
@@ -81,7 +82,20 @@ class ProvenElsewhere:
     method: str = "single sign-on"
 
 
-Proof = ProvenCode | ProvenRecoveryCode | ProvenPasskey | ProvenElsewhere
+@dataclass(frozen=True, slots=True)
+class ProvenHandOver:
+    """A session handed over to the same person's command line. `code_id` may be used once, while that session lasts."""
+
+    person_id: str
+    mfa_at_seconds: int
+    code_id: str
+    code_expires_at_seconds: int
+    session_id: str
+    ends_at_seconds: int
+    method: str
+
+
+Proof = ProvenCode | ProvenRecoveryCode | ProvenPasskey | ProvenElsewhere | ProvenHandOver
 
 
 def use_proof(conn: Connection, proof: Proof, now: int, now_text: str) -> Row[Any]:
@@ -108,6 +122,12 @@ def _use(conn: Connection, proof: Proof, now: int, now_text: str) -> bool:
             )
         case ProvenElsewhere():
             return use_once(conn, proof.state_id, proof.state_expires_at_seconds, now)
+        case ProvenHandOver():
+            s = table.sessions.c
+            live = select(s.id).where(s.id == proof.session_id, s.person_id == proof.person_id)
+            if conn.execute(live.where(s.expires_at_seconds > now)).first() is None:
+                return False
+            return use_once(conn, proof.code_id, proof.code_expires_at_seconds, now)
         case ProvenPasskey():
             if not use_once(conn, proof.challenge_id, proof.challenge_expires_at_seconds, now):
                 return False

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import NotFound
 from vallum.kernel.identity import records as table
-from vallum.kernel.identity.factors import Proof, ProvenElsewhere, use_proof
+from vallum.kernel.identity.factors import Proof, ProvenElsewhere, ProvenHandOver, use_proof
 from vallum.kernel.identity.grants import live_grants
 from vallum.kernel.identity.model import CredentialRefused, IssuedSession, Session, SignInRefused
 from vallum.kernel.identity.secrets import SESSION_PREFIX, hash_secret, is_well_formed, new_secret
@@ -47,7 +47,7 @@ class Sessions:
         now = self._clock.now()
         seconds, text = int(now.timestamp()), format_time(now)
         person = use_proof(conn, verified.proof, seconds, text)
-        if not person.password_hash and not isinstance(verified.proof, ProvenElsewhere):
+        if not person.password_hash and not isinstance(verified.proof, ProvenElsewhere | ProvenHandOver):
             raise SignInRefused("you sign in by single sign-on; a passkey steps up, but does not sign in")
         peer = verified.peer
         self._throttle.succeeded(conn, person.name, peer)
@@ -57,7 +57,7 @@ class Sessions:
             "secret_hash": hash_secret(secret),
             "person_id": person.id,
             "created_at": text,
-            "expires_at_seconds": seconds + self._seconds,
+            "expires_at_seconds": min(seconds + self._seconds, getattr(verified.proof, "ends_at_seconds", 1 << 40)),
             "mfa_at_seconds": getattr(verified.proof, "mfa_at_seconds", seconds),
             "last_seen_seconds": seconds,
             "rotated_at_seconds": seconds,

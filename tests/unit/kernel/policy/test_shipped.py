@@ -42,6 +42,7 @@ identity:certificate:issue          F          -          -            -        
 identity:certificate:withdraw       A          A          -            -         -        -      -         -        -      A
 identity:session:read               A          A          A            A         A        A      A         A        A      A
 identity:session:prove              A          A          A            A         A        A      A         A        A      A
+identity:session:share              F          F          F            F         F        F      F         F        F      A
 identity:session:end                A          A          A            A         A        A      A         A        A      A
 identity:grant:request              A          A          A            A         A        A      A         A        A      A
 identity:grant:read                 A          A          -            -         A        A      -         -        -      A
