@@ -93,11 +93,14 @@ def issue_key(
     application: Annotated[str, typer.Argument(help="The application's name.")],
     label: Annotated[str, typer.Option("--label", help="What will tell this key from others.")],
     days: Annotated[int | None, typer.Option("--days", help="Days until it expires; never, without.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="Only for this model of the application; several times.")
+    ] = None,
     data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Issue a key. The secret is printed this once, alone on standard output."""
     with opened(data, url, config) as transport:
-        body = {"application_id": application, "label": label, "expires_in_days": days}
+        body = {"application_id": application, "label": label, "expires_in_days": days, "models": models or None}
         issued = transport.perform("issue_key", body=body)
     if as_json:
         print_json(issued)
@@ -119,11 +122,11 @@ def list_keys(
         print_json(found)
         return
     rows = [
-        (k["id"], k["application_id"], k["label"], "…" + k["last4"], k["created_at"],
-         (k["last_used_at"] or "never")[:16], "revoked" if k["revoked_at"] else "active")
+        (k["id"], k["application_id"], k["label"], " ".join(k["models"] or ["all"]), "…" + k["last4"],
+         k["created_at"][:19], (k["last_used_at"] or "never")[:16], "revoked" if k["revoked_at"] else "active")
         for k in found
     ]  # fmt: skip
-    print_table(("ID", "APPLICATION", "LABEL", "ENDS IN", "ISSUED", "LAST USED", "STATE"), rows)
+    print_table(("ID", "APPLICATION", "LABEL", "MODELS", "ENDS IN", "ISSUED", "LAST USED", "STATE"), rows)
 
 
 @command(api_keys, "revoke", performs=("revoke_key",), example="vallum keys revoke key_01J… --data vallum-data")

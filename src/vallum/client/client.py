@@ -123,9 +123,21 @@ class Client:
         found: list[dict[str, Any]] = self.request("GET", "/keys", query=query)
         return found
 
-    def issue_key(self, application_id: str, *, label: str, expires_in_days: int | None = None) -> dict[str, Any]:
-        """The key and its `secret`, which is shown this once."""
-        body = {"application_id": application_id, "label": label, "expires_in_days": expires_in_days}
+    def issue_key(
+        self,
+        application_id: str,
+        *,
+        label: str,
+        expires_in_days: int | None = None,
+        models: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
+        """The key and its `secret`, which is shown this once; with `models`, for these of the application's alone."""
+        body = {
+            "application_id": application_id,
+            "label": label,
+            "expires_in_days": expires_in_days,
+            "models": None if models is None else list(models),
+        }
         issued: dict[str, Any] = self.request("POST", "/keys", body)
         return issued
 

@@ -79,7 +79,8 @@ class ModelList:
         if decision.effect != "allow":
             raise Refused(403, "denied", decision.reason, outcome="denied")
         application = self._inventory.application(subject.id)
-        return sorted(application.models) if application is not None else []
+        own = set(application.models) if application is not None else set()
+        return sorted(own if subject.models is None else own & subject.models)
 
 
 def _context(subject: Subject, decision: Decision) -> dict[str, str | int]:

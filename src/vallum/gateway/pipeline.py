@@ -26,12 +26,12 @@ from vallum.gateway.streaming import StreamGuard
 from vallum.gateway.telemetry import Telemetry
 from vallum.gateway.waiting import Waiting
 from vallum.guards import Channel, GuardRunner, Inspection, Segment
-from vallum.inventory import Inventory
+from vallum.inventory import Application, Inventory
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import VallumError
 from vallum.kernel.gate import Gate
 from vallum.kernel.ledger.writer import LedgerWriter
-from vallum.kernel.values import AssetRef
+from vallum.kernel.values import AssetRef, Subject
 
 __all__ = ["Pipeline"]
 
@@ -134,7 +134,9 @@ class Pipeline:
         exchange.model_is_known = self._inventory.model(name) is not None
         decision = exchange.decision = self._gate.decide(subject, Action.MODEL_INVOKE, AssetRef("Model", name))
         # The application's own list holds whatever policies permit beyond it.
-        listed = exchange.application is not None and name in exchange.application.models
+        application = exchange.application
+        listed = application is not None and name in application.models
+        listed = listed and (subject.models is None or name in subject.models)
         if decision.effect == "allow" and listed:
             return
         if not listed:
@@ -179,7 +181,7 @@ class Pipeline:
     def _route(self, exchange: Exchange) -> None:
         """The model asked for, then its fallbacks: of those, the ones policy allows and this endpoint can reach."""
         subject = _known(exchange.subject)
-        allowed = frozenset(_known(exchange.application).models)
+        allowed = _models(_known(exchange.application), subject)
         for candidate in self._pool.candidates(exchange.model_name, allowed):
             if candidate.provider.kind not in exchange.protocol.provider_kinds:
                 continue
@@ -406,6 +408,12 @@ def _restored(exchange: Exchange, document: dict[str, Any]) -> bytes:
 
 def _texts(exchange: Exchange, channel: Channel) -> list[str]:
     return [place.text for place in exchange.places if place.channel is channel and len(place.text) >= _WORTH_CHARS]
+
+
+def _models(application: Application, subject: Subject) -> frozenset[str]:
+    """The application's, or those of them that the key is for."""
+    own = frozenset(application.models)
+    return own if subject.models is None else own & subject.models
 
 
 def _call(exchange: Exchange) -> Call:

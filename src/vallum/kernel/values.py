@@ -50,6 +50,7 @@ class Subject:
     inviter: str = ""  # the human being who let that person in
     grants: tuple[GrantedRole, ...] = ()  # in force when the subject was proven
     on_behalf_of: "Subject | None" = None  # the person an application acts for, who let it
+    models: frozenset[str] | None = None  # those that an application's key is for; None: all that the application has
 
     def render(self) -> str:
         return f"{self.kind}:{self.id}"

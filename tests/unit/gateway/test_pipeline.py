@@ -4,7 +4,10 @@ import asyncio
 import base64
 import json
 
+import httpx2
 import pytest
+
+from vallum.kernel.errors import Invalid
 
 SECRET = "gh" + "p_" + "a" * 30
 
@@ -193,14 +196,39 @@ async def test_another_model_is_not_found_whether_or_not_it_exists(gateway, mode
     assert (entry.effect, entry.outcome, entry.asset) == ("deny", "denied", f"Model:{shown}")
 
 
+async def test_a_key_for_some_models_reaches_no_others(gateway):
+    body = {"application_id": "app", "label": "narrow", "models": ["echo", "dead-with-fallback"]}
+    issued = gateway.perform("issue_key", body=body)
+    assert issued.key.models == ("dead-with-fallback", "echo")
+    headers = {"authorization": f"Bearer {issued.secret}"}
+
+    async def ask(model):
+        document = {"model": model, "messages": [{"role": "user", "content": "x"}]}
+        return await gateway.post("/v1/chat/completions", document, headers=headers)
+
+    assert (await ask("echo")).status_code == 200
+    assert (await ask("dead-with-fallback")).status_code == 200
+    refused = await ask("claude")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+    transport = httpx2.ASGITransport(gateway.app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://g") as client:
+        listed = (await client.get("/v1/models", headers=headers)).json()
+    assert [m["id"] for m in listed["data"]] == ["dead-with-fallback", "echo"]
+
+    only_dead = gateway.perform("issue_key", body={**body, "models": ["dead-with-fallback"]})
+    headers = {"authorization": f"Bearer {only_dead.secret}"}
+    assert (await ask("dead-with-fallback")).status_code == 502  # a fallback is no way around
+    for strange in (["unlisted"], ["echo", "nothing"]):
+        with pytest.raises(Invalid, match="not of app"):
+            gateway.perform("issue_key", body={**body, "models": strange})
+
+
 async def test_a_disabled_application_is_denied(gateway):
     answer = await gateway.chat("x", application="off")
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "denied")
 
 
 async def test_models_are_those_of_the_application(gateway):
-    import httpx2
-
     transport = httpx2.ASGITransport(gateway.app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://g") as client:
         headers = {"authorization": f"Bearer {gateway.key('limited')}"}

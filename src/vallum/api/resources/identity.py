@@ -10,7 +10,7 @@ from vallum.api.assets import named, system
 from vallum.api.control import Call, Services
 from vallum.api.routing import Route
 from vallum.kernel.actions import Action
-from vallum.kernel.errors import NotFound
+from vallum.kernel.errors import Invalid, NotFound
 from vallum.kernel.gate import Change
 from vallum.kernel.identity import (
     ApiKey,
@@ -79,6 +79,7 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     application_id: Short
     label: Short
     expires_in_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
+    models: Annotated[tuple[Short, ...], Meta(min_length=1, max_length=100)] | None = None
 
 
 class KeyQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -178,8 +179,13 @@ def list_keys(services: Services, call: Call) -> list[ApiKey]:
 
 def issue_key(services: Services, call: Call, change: Change) -> IssuedKey:
     wanted = call.body
-    if services.inventory.application(wanted.application_id) is None:
+    application = services.inventory.application(wanted.application_id)
+    if application is None:
         raise NotFound(f"there is no application {wanted.application_id}: declare it first (vallum apply)")
+    strange = sorted(set(wanted.models or ()) - set(application.models))
+    if strange:
+        names = ", ".join(strange)[:200]
+        raise Invalid(f"models: not of {wanted.application_id}: {names}; it has {', '.join(application.models)}")
     now = int(services.clock.now().timestamp())
     expires = None if wanted.expires_in_days is None else now + wanted.expires_in_days * _DAY_SECONDS
     grant_id = None
@@ -188,7 +194,12 @@ def issue_key(services: Services, call: Call, change: Change) -> IssuedKey:
         grant_id, until = grant.id, grant.expires_at_seconds or now
         expires = until if expires is None else min(expires, until)
     return services.identity.api_keys.issue(
-        change.conn, wanted.application_id, label=wanted.label, expires_at_seconds=expires, grant_id=grant_id
+        change.conn,
+        wanted.application_id,
+        label=wanted.label,
+        expires_at_seconds=expires,
+        grant_id=grant_id,
+        models=wanted.models,
     )
 
 

@@ -4,7 +4,9 @@ The gateway asks `recognise` on every request, which costs one hash and one look
 up once, off the event loop, by `authenticate`. Keys that were never issued are told by their checksum first.
 """
 
+from collections.abc import Sequence
 from threading import Lock
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -20,7 +22,7 @@ from vallum.kernel.store.epochs import bump_epoch
 from vallum.kernel.store.records import Records
 from vallum.kernel.values import Subject, SubjectKind, TenantId
 
-__all__ = ["ApiKeys"]
+__all__ = ["ApiKeys", "scope_of"]
 
 _MAX_HELD = 100_000
 _MAX_LABEL_CHARS = 100
@@ -46,8 +48,9 @@ class ApiKeys:
         expires_at_seconds: int | None = None,
         tenant: str = DEFAULT_TENANT,
         grant_id: str | None = None,
+        models: Sequence[str] | None = None,
     ) -> IssuedKey:
-        """A fresh key for an application. Raises Invalid for a label or expiry that will not do.
+        """A fresh key for an application, or for some `models` of it. Raises Invalid for what will not do.
 
         With `grant_id`, it was issued under that grant, and ends when the grant is ended early.
         """
@@ -67,8 +70,10 @@ class ApiKeys:
             expires_at_seconds=expires_at_seconds,
             revoked_at=None,
             last_used_at=None,
+            models=None if models is None else tuple(sorted(set(models))),
         )
         fields = {name: getattr(key, name) for name in ApiKey.__struct_fields__}
+        fields["models"] = None if key.models is None else "\n".join(key.models)
         conn.execute(insert(table).values(**fields, secret_hash=hash_secret(secret), grant_id=grant_id))
         bump_epoch(conn, EPOCH)
         return IssuedKey(key, secret)
@@ -89,7 +94,7 @@ class ApiKeys:
         if application_id is not None:
             query = query.where(table.c.application_id == application_id)
         with self._records.read() as conn:
-            return [ApiKey(*row) for row in conn.execute(query)]
+            return [_key(row) for row in conn.execute(query)]
 
     def key(self, key_id: str) -> ApiKey:
         """Raises NotFound."""
@@ -98,7 +103,7 @@ class ApiKeys:
             row = conn.execute(query).one_or_none()
         if row is None:
             raise NotFound("there is no such key")
-        return ApiKey(*row)
+        return _key(row)
 
     def recognise(self, secret: str) -> Subject | None:
         """The subject of a key in memory; None means `authenticate` must look."""
@@ -138,6 +143,7 @@ class ApiKeys:
             TenantId(row.tenant),
             frozenset({"application"}),
             credential=row.id,
+            models=scope_of(row.models),
         )
         self._used.add(row.id)
         with self._lock:
@@ -151,3 +157,13 @@ class ApiKeys:
         with self._lock:
             self._generation += 1
             self._held = {}
+
+
+def scope_of(models: str | None) -> frozenset[str] | None:
+    """As the table keeps it; an empty text is a key for no model at all."""
+    return None if models is None else frozenset(models.splitlines())
+
+
+def _key(row: Any) -> ApiKey:  # a row of the table's columns
+    fields = {name: getattr(row, name) for name in ApiKey.__struct_fields__}
+    return ApiKey(**{**fields, "models": None if row.models is None else tuple(row.models.splitlines())})

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import Invalid, NotFound
 from vallum.kernel.identity import records as table
+from vallum.kernel.identity.api_keys import scope_of
 from vallum.kernel.identity.model import AccessToken, CredentialRefused
 from vallum.kernel.identity.people import EPOCH
 from vallum.kernel.identity.secrets import DELEGATION_PREFIX, hash_secret, is_well_formed, new_secret
@@ -240,6 +241,7 @@ class Delegations:
             frozenset({"application"}),
             credential=key.id,
             on_behalf_of=behalf,
+            models=scope_of(key.models),
         )
 
     def _now(self) -> int:

@@ -108,7 +108,10 @@ class IssuedSession(msgspec.Struct, frozen=True):
 
 
 class ApiKey(msgspec.Struct, frozen=True):
-    """An application's key, without its secret. `last4` tells keys apart; `last_used_at` is to the minute."""
+    """An application's key, without its secret. `last4` tells keys apart; `last_used_at` is to the minute.
+
+    `models` are those that it is for; None: all that the application has.
+    """
 
     id: str
     application_id: str
@@ -119,6 +122,7 @@ class ApiKey(msgspec.Struct, frozen=True):
     expires_at_seconds: int | None
     revoked_at: str | None
     last_used_at: str | None
+    models: tuple[str, ...] | None
 
 
 class IssuedKey(msgspec.Struct, frozen=True):

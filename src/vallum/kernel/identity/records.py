@@ -123,6 +123,7 @@ api_keys = Table(
     Column("revoked_at", Text),
     Column("last_used_at", Text),
     Column("grant_id", Text),  # under which it was issued, and with which it ends
+    Column("models", Text),  # those that it is for, parted by line breaks; all that the application has without
 )
 Index("ix_api_keys_application_id", api_keys.c.application_id)
 

@@ -168,3 +168,12 @@ def test_bad_times_and_strangers(identity, records, enrol, key, clock):
             identity.delegations.check_known(stranger, now + 60)
     with pytest.raises(SubjectTokenRefused, match="over"):
         identity.delegations.grant(key(), Delegated(ada.person.id, "", now))
+
+
+def test_a_key_for_some_models_carries_its_bounds_into_the_token(identity, enrol, key, delegate):
+    application = key(models=["handbook"])
+    assert application.models == {"handbook"}
+    delegated = identity.delegations.check(delegate(enrol()).token, "app_demo")
+    token = identity.delegations.grant(application, delegated).access_token
+    assert identity.delegations.authenticate(token).models == {"handbook"}
+    assert key().models is None

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("token_hash", name=op.f("uq_delegations_token_hash")),
     )
     op.create_index("ix_delegations_person_id", "delegations", ["person_id"], unique=False)
+    op.add_column("api_keys", sa.Column("models", sa.Text(), nullable=True))
     with op.batch_alter_table("services") as services:
         services.add_column(sa.Column("spiffe_id", sa.Text(), nullable=True))
         services.add_column(sa.Column("certificates_after_seconds", sa.BigInteger(), nullable=True))
