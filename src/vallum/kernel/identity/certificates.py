@@ -36,6 +36,12 @@ _MAX_REQUEST_CHARS = 16_384
 _MIN_RSA_BITS = 2048
 _ID = re.compile(r"spiffe://([a-z0-9._-]{1,255})((?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+)")
 _MAX_ID_CHARS = 2048  # SPIFFE-ID, section 2.3
+_MALFORMED = (  # what cryptography says of bytes that are nearly a certificate
+    x509.InvalidVersion,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 class CertificateRefused(Exception):
@@ -157,7 +163,7 @@ class WorkloadAuthority:
                 raise CertificateRefused
             if self.is_own(spiffe_id) != self._issued(certificate):
                 raise CertificateRefused  # another authority's word on this domain, or this one's on another's
-        except (ValueError, Invalid, x509.ExtensionNotFound, x509.DuplicateExtension) as e:
+        except (ValueError, Invalid, UnsupportedAlgorithm, *_MALFORMED) as e:
             raise CertificateRefused from e
         return spiffe_id, int((certificate.not_valid_before_utc + _BACKDATE).timestamp())
 
@@ -177,7 +183,7 @@ def _public_key(request_pem: str) -> Any:
     try:
         request = x509.load_pem_x509_csr(request_pem.encode())
         public, signed = request.public_key(), request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm) as e:
+    except (ValueError, TypeError, UnsupportedAlgorithm, *_MALFORMED) as e:
         raise wrong from e
     is_ec = isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name in ("secp256r1", "secp384r1")
     is_rsa = isinstance(public, rsa.RSAPublicKey) and _will_do(public)
