@@ -151,7 +151,8 @@ def in_two_places(worker: Worker, day: int) -> list[Activity]:
 
 def revived(worker: Worker, day: int) -> list[Activity]:
     at = (day + 60) * DAY + int(worker.start * HOUR)
-    return [activity(at, worker.office, "s", worker.tasks[0], privileged=True)]
+    signed_in = activity(at - 60, worker.office, "s", "identity:session:create", privileged=False)
+    return [signed_in, activity(at, worker.office, "s", worker.tasks[0], privileged=True)]
 
 
 ATTACKS: dict[str, tuple[Callable[[Worker, int], list[Activity]], str]] = {

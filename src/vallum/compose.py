@@ -73,6 +73,7 @@ SYSTEM_SUBJECT = Subject(SubjectKind.SYSTEM, "vallum", TenantId(DEFAULT_TENANT),
 
 _HOURLY = "17 * * * *"
 _WATCH_SECONDS = 2.0
+_WATCH_STOP_SECONDS = 5.0  # what a receiver of notices is waited for; its notice is sent again after the next start
 _KINDS_WITHOUT_ATTRIBUTES = ("System", "Ledger", "Entry", "Keyset", "Secret", "PolicySet", "Session", "Guard")
 
 
@@ -160,6 +161,8 @@ class Platform:
         self.epochs.subscribe(IDENTITY_EPOCH, self.identity.refresh)
         self.chores.every(30, self.identity.api_keys.flush_uses)
         self.chores.every(300, self.identity.sign_in.sweep)
+        self.chores.every(3600, self.identity.sessions.sweep)
+        self.chores.every(3600, self.control.services.alerts.sweep)
         self.epochs.subscribe(KEYS_EPOCH, self.keyring.refresh)
         self.epochs.subscribe(KEYS_EPOCH, self.vault.refresh)
         self.epochs.subscribe(POLICY_EPOCH, self._refresh_policy)
@@ -247,9 +250,11 @@ class Background:
         files = _LedgerFiles(blobs)
         witnessing = open_witnessing(settings.ledger.witness_policy_file)
         self._publisher = Publisher(platform.ledger, platform.records, files, settings.checkpoint_path, witnessing)
-        self._watchers = _watchers(platform)
         self._stop = Event()
-        self._watching = Thread(target=self._watch, name="watching", daemon=True)
+        # A thread each: a receiver of notices that dribbles holds up no other, and no watching.
+        self._watching = [
+            Thread(target=self._watch, args=(poll,), name="watching", daemon=True) for poll in _watchers(platform)
+        ]
         self._publishing = Thread(target=self._publish, name="ledger-publisher", daemon=True)
         self._durable_work = Thread(target=self._work, name="durable-work", daemon=True)
         self._durable: Any = None
@@ -262,7 +267,8 @@ class Background:
         if self._platform.records.dialect == "postgresql":  # on SQLite an entry has its number when it is durable
             self._sequencer.start()
         self._publishing.start()
-        self._watching.start()
+        for thread in self._watching:
+            thread.start()
         self._durable_work.start()
 
     def stop(self) -> None:
@@ -272,20 +278,22 @@ class Background:
         if self._platform.records.dialect == "postgresql":
             self._sequencer.stop()
         self._publishing.join()
-        self._watching.join()
+        for thread in self._watching:
+            thread.join(_WATCH_STOP_SECONDS)
         self._durable_work.join()
         if self._durable is not None:
             self._durable.stop()
         self._publish_once()
 
-    def _watch(self) -> None:
-        """Each reads on from where it was; one that fails is no reason for another not to."""
+    def _watch(self, poll: Callable[[], int]) -> None:
+        """Reads on from where it was, whatever happened the last time."""
         while not self._stop.wait(_WATCH_SECONDS):
-            for poll in self._watchers:
-                try:
-                    poll()
-                except VallumError as e:
-                    _log.warning("watching: %s", e)
+            try:
+                poll()
+            except VallumError as e:
+                _log.warning("watching: %s", e)
+            except Exception as e:  # noqa: BLE001  the outermost loop of a thread that nobody would start again
+                _log.error("watching: %s", type(e).__name__, exc_info=e)
 
     def _publish(self) -> None:
         while not self._stop.wait(self._platform.settings.ledger.publish_seconds):
@@ -296,6 +304,8 @@ class Background:
             self._publisher.run_once()
         except VallumError as e:
             _log.error("the ledger was not published: %s", e)
+        except Exception as e:  # noqa: BLE001  the outermost loop of a thread that nobody would start again
+            _log.error("the ledger was not published: %s", type(e).__name__, exc_info=e)
 
     def _work(self) -> None:
         """Imports and opens the durable engine beside the start, which need not wait for it."""

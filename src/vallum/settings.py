@@ -365,6 +365,7 @@ class Settings(_Section, frozen=True):
         return self.server.public_url.rstrip("/") or f"{scheme}://{host}:{self.server.port}"
 
 
+_ADDRESS = re.compile(r"[^@\s,<>\[\]()\":;\\]+@[A-Za-z0-9.-]+")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -489,6 +490,8 @@ def _cross_checks(settings: Settings) -> Iterator[str]:
         yield "server.certificate_file and server.key_file: give both or neither"
     if server.workers > 1 and not settings.counters.url:
         yield "server.workers: more than one needs counters.url, since limits are counted in process without it"
+    if server.mtls_port == server.port:
+        yield "server.mtls_port: another port than server.port, which asks nobody for a certificate"
     if server.mtls_port and server.unsafe_plain_http:
         yield "server.mtls_port: needs TLS, and server.unsafe_plain_http turns it off"
     if server.mtls_port and not re.fullmatch(r"[a-z0-9._-]{1,255}", settings.trust_domain):
@@ -556,14 +559,24 @@ def _key_checks(keys: KeySettings) -> Iterator[str]:
 
 def _notice_checks(notices: NoticeSettings) -> Iterator[str]:
     if notices.webhook_url:
-        url = urlsplit(notices.webhook_url)
-        if url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOOPBACK):
-            yield "notices.webhook_url: https, or http on a loopback address"
+        if not _is_receiver(notices.webhook_url):
+            yield "notices.webhook_url: https://HOST…, or http on a loopback address"
         if not notices.webhook_secret_file:
             yield "notices.webhook_url: needs notices.webhook_secret_file, so that its receiver knows who sends"
     if notices.smtp_host:
         addresses = (notices.mail_from, *notices.recipients())
-        if not notices.mail_to or not all(re.fullmatch(r"[^@\s,<>]+@[^@\s,<>]+", address) for address in addresses):
+        if not notices.mail_to or not all(_ADDRESS.fullmatch(address) for address in addresses):
             yield "notices.smtp_host: needs notices.mail_from and notices.mail_to, as name@host"
         if notices.smtp_user and not notices.smtp_password_file:
             yield "notices.smtp_user: needs notices.smtp_password_file"
+
+
+def _is_receiver(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port  # which raises for one that is no number
+    except ValueError:
+        return False
+    if not host or not url.isascii() or any(char.isspace() for char in url):
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)

@@ -5,6 +5,8 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -161,6 +163,28 @@ def test_the_port_does_nothing_else_and_survives_noise(server, report, issued):
         assert client.grant_token(report)
 
 
+def test_strangers_connections_are_few_and_others_are_served(server, report, issued):
+    """Bounded before the handshake: whoever only connects uses nothing up for the others, or for the ledger."""
+    host, port = server.ready["mtls_url"].removeprefix("https://").split(":")
+    idle = [socket.create_connection((host, int(port)), 10) for _ in range(300)]
+    files = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+    assert files < 200
+    for raw in idle:
+        raw.close()
+    with at(server, issued) as client:
+        for _ in range(50):
+            try:
+                assert client.grant_token(report)
+                break
+            except Unavailable:
+                time.sleep(0.2)
+    context = ssl.create_default_context(cafile=server.ca_file)
+    context.load_cert_chain(*issued)
+    with httpx2.Client(verify=context, trust_env=False) as http:
+        assert http.head(server.ready["mtls_url"] + "/api/v1/tokens").status_code == 405
+        assert http.head(server.ready["mtls_url"] + "/").status_code == 404
+
+
 def test_a_certificate_at_the_main_port_proves_nothing(server, report, issued):
     """That port asks for none; what a header says of one is nobody's word."""
     with Client(server.url, ca_file=server.ca_file, certificate=issued) as client:
@@ -212,6 +236,10 @@ def test_settings_that_cannot_work(vallum, tmp_path, mesh):
     env = {"VALLUM_SERVER_MTLS_PORT": str(free_port())}
     plain = vallum("up", "--data", tmp_path / "a", "--unsafe-plain-http", env=env, check=False)
     assert (plain.returncode, "server.mtls_port" in plain.stderr) == (2, True)
+    same = vallum(
+        "up", "--data", tmp_path / "d", "--port", "8443", env={"VALLUM_SERVER_MTLS_PORT": "8443"}, check=False
+    )
+    assert (same.returncode, "another port" in same.stderr) == (2, True)
     missing = vallum("up", "--data", tmp_path / "b", "--port", free_port(),
                      env={**env, "VALLUM_SERVER_MTLS_CA_FILE": str(tmp_path / "none.pem")}, check=False)  # fmt: skip
     assert (missing.returncode, "mtls_ca_file" in missing.stderr) == (2, True)

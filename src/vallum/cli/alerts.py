@@ -63,7 +63,7 @@ def acknowledge(
     alert_id: AlertId, note: Note = "", data: Data = None, url: Url = None, config: Config = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Say that you look at it."""
+    """Say that you look at it. Wants a fresh second factor: vallum step-up."""
     with opened(data, url, config) as transport:
         alert = transport.perform("acknowledge_alert", path={"id": alert_id}, body={"note": note})
     report(as_json, alert, f"{alert_id} is {alert['state']}")
@@ -79,7 +79,7 @@ def close(
     note: Note = "",
     data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Say what it was. It counts in the detector's tally."""
+    """Say what it was; it counts in the detector's tally. Wants a fresh second factor: vallum step-up."""
     with opened(data, url, config) as transport:
         body = {"verdict": verdict, "note": note}
         alert = transport.perform("close_alert", path={"id": alert_id}, body=body)

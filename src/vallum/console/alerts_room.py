@@ -38,9 +38,14 @@ class _AlertsRoom:
         if verdict != "acknowledged":
             route, body = "close_alert", {**body, "verdict": verdict}
         try:
+            visitor = await self._console.step_up(request, visitor, form)
             alert = await self._console.perform(route, visitor, path={"id": request.path_params["id"]}, body=body)
         except VallumError as e:
-            return await self._show(visitor, status=problem_of(e).status, notice=str(e), failed=True)
+            problem, notice = problem_of(e), str(e)
+            if "step_up" in problem.obligations:
+                notice = "Give a code from your authenticator: saying what it was wants a fresh second factor."
+            visitor = getattr(request.state, "visitor", visitor)
+            return await self._show(visitor, status=problem.status, notice=notice, failed=True)
         return await self._show(visitor, notice=f"{alert.id} is {alert.verdict or alert.state}.")
 
     async def _show(self, visitor: Visitor, **values: Any) -> Response:

@@ -6,8 +6,8 @@ Floor 4: nothing on the request path calls it, and it keeps no second truth. Wha
 from vallum.monitor.accounts import AccountWatch
 from vallum.monitor.alerts import Alert, AlertDecided, Alerts, DetectorTally, Verdict
 from vallum.monitor.detectors import BUDGETS, DETECTORS, Activity, Profile, judge
-from vallum.monitor.follow import Follower
-from vallum.monitor.notices import Channel, Notice, Notifier, notice_of
+from vallum.monitor.follow import Follower, read_until
+from vallum.monitor.notices import Channel, Notice, NoticeRefused, Notifier, notice_of
 
 __all__ = [
     "BUDGETS",
@@ -21,9 +21,11 @@ __all__ = [
     "DetectorTally",
     "Follower",
     "Notice",
+    "NoticeRefused",
     "Notifier",
     "Profile",
     "Verdict",
     "judge",
     "notice_of",
+    "read_until",
 ]

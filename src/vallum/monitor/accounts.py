@@ -5,6 +5,7 @@ the ledger floods no memory here. A profile, the alert, its entry and the place 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
@@ -12,8 +13,9 @@ from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.actions import Action
-from vallum.kernel.gate import Gate
-from vallum.kernel.identity.records import persons, sessions
+from vallum.kernel.gate import AccessDenied, Gate
+from vallum.kernel.identity.records import persons
+from vallum.kernel.identity.sessions import place_at
 from vallum.kernel.ledger.entry import StoredEntry
 from vallum.kernel.ledger.ledger import Ledger
 from vallum.kernel.store.records import Records
@@ -56,48 +58,42 @@ class AccountWatch:
         raised = 0
         while at < end:
             with self._records.read() as conn:
-                learnt, stopped_at, alarm = self._learn(conn, entries)
-            if alarm is None:
+                page = self._learn(conn, entries)
+            if page.found is None:
                 with self._records.write() as conn:
-                    _save(conn, learnt)
-                    self._follower.advance(conn, at, end)
+                    self._keep(conn, page, at, end)
                 return raised
-            after = (entries[stopped_at].index or 0) + 1
-            raised += self._raise(*alarm, learnt, at, after)
-            entries, at = entries[stopped_at + 1 :], after
+            activity, fresh = page.found
+            after = (entries[page.read - 1].index or 0) + 1
+            raised += self._raise(activity, fresh, page, at, after)
+            entries, at = entries[page.read :], after
         return raised
 
-    def _learn(
-        self, conn: Connection, entries: Sequence[StoredEntry]
-    ) -> tuple[dict[str, Profile], int, tuple[Activity, dict[str, str]] | None]:
-        """The profiles as they are after these entries, or after the first of them that is unusual."""
-        learnt: dict[str, Profile] = {}
-        for number, entry in enumerate(entries):
+    def _learn(self, conn: Connection, entries: Sequence[StoredEntry]) -> "_Page":
+        """What is known after these entries, or after the first of them that is unusual and not standing already."""
+        page = _Page()
+        for entry in entries:
+            page.read += 1
             if not entry.subject.startswith(_WATCHED) and entry.subject != NOBODY:
                 continue
             activity = activity_of(entry, _place(conn, entry))
             if activity is None:
                 continue
-            if activity.subject not in learnt:
-                learnt[activity.subject] = _load(conn, activity.subject)
-            found = judge(learnt[activity.subject], activity)
-            if found:
-                return learnt, number, (activity, found)
-        return learnt, len(entries), None
+            name = activity.subject
+            if name not in page.learnt:
+                page.learnt[name] = _load(conn, name)
+                page.standing[name] = {d: a.id for a in self._alerts.open_for(conn, name) for d in a.detectors}
+            standing = page.standing[name]
+            found = judge(page.learnt[name], activity, standing.keys())
+            for alert_id in {standing[detector] for detector in found if detector in standing}:
+                page.again[alert_id] = (page.again.get(alert_id, (0, ""))[0] + 1, entry.entry_id)
+            fresh = {detector: why for detector, why in found.items() if detector not in standing}
+            if fresh:
+                page.found = (activity, fresh)
+                break
+        return page
 
-    def _raise(self, activity: Activity, found: dict[str, str], learnt: dict[str, Profile], at: int, after: int) -> int:
-        with self._records.read() as conn:
-            standing = self._alerts.open_for(conn, activity.subject)
-            holder = _holder(conn, activity.subject)
-        fresh = {name: why for name, why in found.items() if not any(name in alert.detectors for alert in standing)}
-        if not fresh:
-            with self._records.write() as conn:
-                for alert in standing:
-                    if set(found) & set(alert.detectors):
-                        self._alerts.seen_again(conn, alert.id, activity.entry_id)
-                _save(conn, learnt)
-                self._follower.advance(conn, at, after)
-            return 0
+    def _raise(self, activity: Activity, fresh: dict[str, str], page: "_Page", at: int, after: int) -> int:
         alert_id = new_alert_id()
         context = {
             "alert": alert_id,
@@ -106,14 +102,42 @@ class AccountWatch:
             "detectors": " ".join(fresh),
         }
         sealed = {"explanation": "; ".join(fresh.values()).encode()}
-        asset = AssetRef("System", "vallum")
-        with self._gate.change(
-            self._subject, Action.ALERT_RAISE, asset, context, sealed, _KEPT_SECONDS, kind="alert"
-        ) as change:
-            self._alerts.raise_(change.conn, alert_id, activity, fresh, holder)
-            _save(change.conn, learnt)
-            self._follower.advance(change.conn, at, after)
+        with self._records.read() as conn:
+            holder = _holder(conn, activity.subject)
+        try:
+            with self._gate.change(
+                self._subject,
+                Action.ALERT_RAISE,
+                AssetRef("System", "vallum"),
+                context,
+                sealed,
+                _KEPT_SECONDS,
+                kind="alert",
+            ) as change:
+                self._alerts.raise_(change.conn, alert_id, activity, fresh, holder)
+                self._keep(change.conn, page, at, after)
+        except AccessDenied:  # by the organisation's own policies; the denial is an entry, and the rest is read on
+            with self._records.write() as conn:
+                self._keep(conn, page, at, after)
+            return 0
         return 1
+
+    def _keep(self, conn: Connection, page: "_Page", at: int, to: int) -> None:
+        for alert_id, (times, last_entry_id) in sorted(page.again.items()):
+            self._alerts.seen_again(conn, alert_id, times, last_entry_id)
+        _save(conn, page.learnt)
+        self._follower.advance(conn, at, to)
+
+
+@dataclass(slots=True)
+class _Page:
+    """What reading some entries came to; kept with the place in the ledger, or not at all."""
+
+    read: int = 0
+    learnt: dict[str, Profile] = field(default_factory=dict)
+    standing: dict[str, dict[str, str]] = field(default_factory=dict)  # by subject: detector to the alert that waits
+    again: dict[str, tuple[int, str]] = field(default_factory=dict)  # by alert: how often, and the last entry
+    found: tuple[Activity, dict[str, str]] | None = None
 
 
 def activity_of(entry: StoredEntry, place: str) -> Activity | None:
@@ -137,11 +161,10 @@ def activity_of(entry: StoredEntry, place: str) -> Activity | None:
 
 
 def _place(conn: Connection, entry: StoredEntry) -> str:
-    """Of a person's session, while it lasts: the ledger says which session, and never where somebody was."""
+    """Of a person's session at that time: the ledger says which session, and never where somebody was."""
     if entry.credential is None or not entry.credential.startswith("ses_"):
         return ""
-    network = conn.execute(select(sessions.c.network).where(sessions.c.id == entry.credential)).scalar()
-    return network or ""
+    return place_at(conn, entry.credential, int(datetime.fromisoformat(entry.time).timestamp()))
 
 
 def _holder(conn: Connection, subject: str) -> str:

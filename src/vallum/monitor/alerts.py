@@ -5,10 +5,11 @@ policy bound, and the statement here). What people say of alerts is how a detect
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, Row, case, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, case, delete, func, insert, or_, select, update
 
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import Conflict, NotFound
@@ -98,10 +99,10 @@ class Alerts:
         conn.execute(insert(table).values(values))
         return self._one(conn, alert_id)
 
-    def seen_again(self, conn: Connection, alert_id: str, entry_id: str) -> None:
-        conn.execute(
-            update(table).where(table.c.id == alert_id).values(count=table.c.count + 1, last_entry_id=entry_id)
-        )
+    def seen_again(self, conn: Connection, alert_id: str, times: int, last_entry_id: str) -> None:
+        """While nobody has closed it."""
+        again = update(table).where(table.c.id == alert_id, table.c.state != "closed")
+        conn.execute(again.values(count=table.c.count + times, last_entry_id=last_entry_id))
 
     def acknowledge(self, conn: Connection, alert_id: str, by: Subject, note: str = "") -> Alert:
         """Somebody looks at it. Raises NotFound, OwnRequest, AlertDecided."""
@@ -142,6 +143,12 @@ class Alerts:
         with self._records.read() as conn:
             return [_alert(row) for row in conn.execute(query)]
 
+    def sweep(self) -> None:
+        """Forget alerts that were closed over a year ago; now and then. Their entries stay."""
+        past = format_time(self._clock.now() - timedelta(days=366))
+        with self._records.write() as conn:
+            conn.execute(delete(table).where(table.c.state == "closed", table.c.raised_at < past))
+
     def facts(self, alert_id: str) -> AssetFacts | None:
         """What policy knows of it: whom it is about, as a human being."""
         with self._records.read() as conn:
@@ -149,15 +156,15 @@ class Alerts:
         return AssetFacts({"tenant": row.tenant, "holder": row.holder}) if row is not None else None
 
     def _decide(self, conn: Connection, alert_id: str, by: Subject, **values: Any) -> Alert:
-        # An empty holder is a service's or nobody's: no person is that.
-        mine = table.c.holder == (by.holder or by.render())
+        mine = or_(table.c.subject == by.render(), and_(table.c.holder != "", table.c.holder == by.holder))
         done = conn.execute(
             update(table)
             .where(table.c.id == alert_id, table.c.state != "closed", ~mine)
             .values(decided_by=by.render(), decided_at=format_time(self._clock.now()), **values)
         )
         if done.rowcount != 1:
-            if self._row(conn, alert_id).holder == by.holder:
+            row = self._row(conn, alert_id)
+            if row.subject == by.render() or (row.holder and row.holder == by.holder):
                 raise OwnRequest("this is about you: somebody else looks at it")
             raise AlertDecided("somebody has closed this alert already")
         return self._one(conn, alert_id)

@@ -8,7 +8,7 @@ budget says. The budget is a promise by construction; how much less ordinary wor
 distributions: of exchangeable days, the newest is the most extreme of n+1 once in n+1, however they are distributed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -113,7 +113,9 @@ class Profile(msgspec.Struct):
             self.novel_days = [*self.novel_days, day][-WINDOW_DAYS:]
         _touch(self.known, _what(activity), day, _MAX_KNOWN)
 
-    def has_budget(self, detector: str, day: int) -> bool:
+    def has_budget(self, detector: str, day: int, subject: str) -> bool:
+        if subject == NOBODY:  # strangers are no account, and would spend one's budget for it
+            return day not in self.alarms.get(detector, [])
         since = min(self.days, default=day)
         spent = [at for at in self.alarms.get(detector, []) if at >= since]
         return day not in spent and len(spent) < BUDGETS[detector]
@@ -122,16 +124,21 @@ class Profile(msgspec.Struct):
         self.alarms[detector] = [*self.alarms.get(detector, []), day][-max(BUDGETS.values()) :]
 
 
-def judge(profile: Profile, activity: Activity) -> dict[str, str]:
+def judge(profile: Profile, activity: Activity, standing: Collection[str] = ()) -> dict[str, str]:
     """What is unusual about this activity, by detector, with its explanation; then the profile has learnt it.
 
-    What is over a detector's budget is not among it.
+    What is over a detector's budget is not among it. `standing` are detectors whose alert about this account waits for
+    somebody: what they see is one more time of the same, and costs no budget.
     """
     day = activity.at_seconds // _DAY
     found = {}
     for name, detector in DETECTORS.items():
         explanation = detector(profile, activity)
-        if explanation and profile.has_budget(name, day):
+        if not explanation:
+            continue
+        if name in standing:
+            found[name] = explanation
+        elif profile.has_budget(name, day, activity.subject):
             profile.spend(name, day)
             found[name] = explanation
     profile.learn(activity)
@@ -200,9 +207,10 @@ def first_time(profile: Profile, activity: Activity) -> str:
 def dormancy(profile: Profile, activity: Activity) -> str:
     if not (activity.privileged and activity.allowed) or not profile.last_seconds:
         return ""
-    silent = activity.at_seconds - profile.last_seconds
-    if silent >= _QUIET_SECONDS:
-        return f"{activity.action} after {silent // _DAY} days without any activity"
+    day = activity.at_seconds // _DAY
+    silent = day - max((at for at in profile.days if at < day), default=day)  # signing in today is part of today
+    if silent * _DAY >= _QUIET_SECONDS:
+        return f"{activity.action} after {silent} days without any activity"
     unused = activity.at_seconds - profile.last_privileged_seconds
     if profile.last_privileged_seconds and unused >= max(_QUIET_SECONDS, 2 * profile.longest_pause_seconds):
         return f"{activity.action} after {unused // _DAY} days without anything privileged"

@@ -14,9 +14,15 @@ from vallum.kernel.ledger.ledger import Ledger
 from vallum.kernel.store.records import Records
 from vallum.monitor.records import cursors
 
-__all__ = ["Follower"]
+__all__ = ["Follower", "read_until"]
 
 _PAGE_ENTRIES = 500
+
+
+def read_until(conn: Connection, name: str, size: int) -> int:
+    """The next entry that the reader of this name will read; `size`, of the ledger, for one that has not begun."""
+    at = conn.execute(select(cursors.c.next_index).where(cursors.c.name == name)).scalar()
+    return size if at is None else int(at)
 
 
 class Follower:

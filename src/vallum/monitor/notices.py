@@ -8,20 +8,24 @@ and nothing that an entry does not say: no reason, no content, no secret.
 
 import logging
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
 
-from vallum.kernel.errors import Unavailable
+from vallum.kernel.errors import Invalid, Unavailable
 from vallum.kernel.ledger.entry import Entry
 from vallum.kernel.ledger.ledger import Ledger
 from vallum.kernel.store.records import Records
 from vallum.monitor.follow import Follower
 
-__all__ = ["Channel", "Notice", "Notifier", "notice_of"]
+__all__ = ["Channel", "Notice", "NoticeRefused", "Notifier", "notice_of"]
 
 _log = logging.getLogger("vallum.notices")
+
+_TRIES = 5  # of a notice that its receiver will not have; the others wait for it that long
+_LONGEST_WAIT_SECONDS = 300.0
 
 # What is told of an action that was done, and the room to look at it in.
 _TOLD: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -63,13 +67,21 @@ class Notice(msgspec.Struct, frozen=True):
         return f"{self.what}\n\n{self.subject}, {self.action}, {self.asset}, {self.time}{about}\n\n{self.url}\n"
 
 
+class NoticeRefused(Invalid):
+    """The receiver answers, and will not have this one notice."""
+
+    code = "notice_refused"
+
+
 class Channel(Protocol):
     """Where notices go."""
 
     name: str
 
     def deliver(self, notice: Notice) -> None:
-        """Return once it was taken. Raises Unavailable, and is asked again with the same notice later."""
+        """Return once it was taken. Raises Unavailable, and is asked again with the same notice until it is taken;
+        NoticeRefused, and is asked some times more.
+        """
         ...
 
 
@@ -81,10 +93,17 @@ class Notifier:
         self._records = records
         self._url = url
         self._follower = Follower(f"notices:{channel.name}", records, ledger, but_kinds=("inference", "decision"))
+        self._refused = ("", 0)  # which notice, and how often
+        self._wait, self._not_before = 0.0, 0.0
 
     def poll(self) -> int:
-        """Deliver what is new; returns how many. Raises Unavailable when the channel does not take one."""
+        """Deliver what is new; returns how many. Raises Unavailable when the channel does not take one.
+
+        After that, the channel is left alone for a while that grows to five minutes.
+        """
         delivered = 0
+        if monotonic() < self._not_before:
+            return 0
         while True:
             at, entries, end = self._follower.next_page()
             if at == end:
@@ -104,9 +123,21 @@ class Notifier:
                 self._follower.advance(conn, at, index)
         try:
             self._channel.deliver(notice)
-        except Unavailable as e:
-            _log.warning("%s: %s was not delivered, and is tried again: %s", self._channel.name, notice.id, e)
+        except NoticeRefused as e:
+            times = self._refused[1] + 1 if self._refused[0] == notice.id else 1
+            self._refused = (notice.id, times)
+            if times < _TRIES:
+                self._leave_alone()
+                raise Unavailable(f"{self._channel.name}: {notice.id} was refused: {e}") from e
+            _log.error("%s: %s was refused %d times, and is left out: %s", self._channel.name, notice.id, times, e)
+        except Unavailable:
+            self._leave_alone()
             raise
+        self._wait = 0.0
+
+    def _leave_alone(self) -> None:
+        self._wait = min(_LONGEST_WAIT_SECONDS, max(2.0, 2 * self._wait))
+        self._not_before = monotonic() + self._wait
 
 
 def notice_of(entry: Entry, url: str) -> Notice | None:

@@ -9,6 +9,7 @@ size and time; sessions are not resumed, so that every connection is a handshake
 import asyncio
 import logging
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from threading import Event, Thread
@@ -22,8 +23,9 @@ __all__ = ["MutualTlsListener", "mutual_tls_context"]
 _log = logging.getLogger("vallum.mtls")
 
 _HANDSHAKE_SECONDS = 10.0
-_REQUEST_SECONDS = 30.0
-_MAX_CONNECTIONS = 128
+_REQUEST_SECONDS = 15.0
+_MAX_CONNECTIONS = 256  # before the handshake too: files are what strangers could use up
+_MAX_OF_ONE_ADDRESS = 32
 _MAX_HEADER_BYTES = 32_768
 _MAX_BODY_BYTES = 65_536
 _READ_BYTES = 16_384
@@ -63,7 +65,7 @@ class MutualTlsListener:
         self._context = context
         self._paths = frozenset(paths)
         self._loop = asyncio.new_event_loop()
-        self._open = 0
+        self._open: Counter[str] = Counter()
         self._listening = Event()
         self._failure: OSError | None = None
         self._thread = Thread(target=self._run, name="mutual-tls", daemon=True)
@@ -84,11 +86,7 @@ class MutualTlsListener:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            server = self._loop.run_until_complete(
-                asyncio.start_server(
-                    self._serve, self._host, self._port, ssl=self._context, ssl_handshake_timeout=_HANDSHAKE_SECONDS
-                )
-            )
+            server = self._loop.run_until_complete(asyncio.start_server(self._serve, self._host, self._port))
         except OSError as e:
             self._failure = e
             self._loop.close()
@@ -105,29 +103,35 @@ class MutualTlsListener:
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        address = str((writer.get_extra_info("peername") or ("",))[0])
+        if self._open.total() >= _MAX_CONNECTIONS or self._open[address] >= _MAX_OF_ONE_ADDRESS:
+            writer.transport.abort()
+            return
+        self._open[address] += 1
         try:
-            if self._open >= _MAX_CONNECTIONS:
-                return
-            self._open += 1
-            try:
-                async with asyncio.timeout(_REQUEST_SECONDS):
-                    await self._answer(reader, writer)
-            finally:
-                self._open -= 1
+            await writer.start_tls(self._context, ssl_handshake_timeout=_HANDSHAKE_SECONDS)
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                await self._answer(reader, writer)
         except (OSError, TimeoutError, ssl.SSLError):
             pass  # a client that went away, or that dribbles
         except Exception as e:  # noqa: BLE001  the outermost loop of a connection: no other one suffers
             _log.error("%s", type(e).__name__, exc_info=e)
         finally:
+            self._open[address] -= 1
+            self._open += Counter()  # forgets those who have none
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         h11 = self._h11
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEADER_BYTES)
 
+        method = b""
+
         async def send(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
             headers = [*headers, (b"connection", b"close")]
-            pieces = [h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()]
+            pieces: list[Any] = [h11.Response(status_code=status, headers=headers), h11.EndOfMessage()]
+            if connection.their_state is not h11.ERROR and method != b"HEAD":
+                pieces.insert(1, h11.Data(data=body))
             writer.write(b"".join(connection.send(piece) for piece in pieces))
             await writer.drain()
 
@@ -138,6 +142,7 @@ class MutualTlsListener:
             return
         if request is None:
             return
+        method = request.method
         path, _, query = bytes(request.target).partition(b"?")
         if path.decode("latin-1") not in self._paths:
             text = b"this port is for services that prove themselves by certificate; see docs/access.md\n"

@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+import logging
 import smtplib
 import ssl
 from collections.abc import Sequence
@@ -15,12 +16,14 @@ import msgspec
 
 from vallum.kernel.clock import Clock
 from vallum.kernel.errors import Invalid, Unavailable
-from vallum.monitor import Channel, Notice
+from vallum.monitor import Channel, Notice, NoticeRefused
 from vallum.settings import NoticeSettings
 
 __all__ = ["Mail", "Webhook", "open_channels"]
 
 _SECONDS = 10
+_THIS_ONE = (400, 413, 415, 422)  # what a receiver says of one notice; other statuses are about all of them
+_log = logging.getLogger("vallum.notices")
 
 
 class Webhook:
@@ -58,8 +61,10 @@ class Webhook:
         try:
             with self._client.post(self._url).headers(headers).body_bytes(body).build_streamed() as response:
                 status = response.status
-        except PyreqwestError as e:
+        except (PyreqwestError, ValueError) as e:
             raise Unavailable("the webhook does not answer") from e
+        if status in _THIS_ONE:
+            raise NoticeRefused(f"the webhook answered with status {status}")
         if not 200 <= status < 300:
             raise Unavailable(f"the webhook answered with status {status}")
 
@@ -88,10 +93,14 @@ class Mail:
                 if settings.smtp_user:
                     smtp.login(settings.smtp_user, self._password or "")
                 refused = smtp.send_message(message)
+        except smtplib.SMTPDataError as e:
+            if e.smtp_code >= 500:
+                raise NoticeRefused(f"the mail server answered with status {e.smtp_code}") from e
+            raise Unavailable(f"the mail server answered with status {e.smtp_code}") from e
         except (OSError, smtplib.SMTPException, UnicodeError) as e:
             raise Unavailable(f"the mail server did not take the message ({type(e).__name__})") from e
-        if refused:
-            raise Unavailable(f"the mail server refused {len(refused)} of its recipients")
+        if refused:  # the others have it, and would have it again and again
+            _log.error("the mail server refused %d of the recipients in notices.mail_to", len(refused))
 
     def _connect(self) -> smtplib.SMTP:
         host, port = self._settings.smtp_host, self._settings.smtp_port
@@ -112,17 +121,21 @@ def open_channels(settings: NoticeSettings, clock: Clock) -> Sequence[Channel]:
     ca_file = settings.ca_file
     if settings.webhook_url:
         ca_pem = _read(ca_file, "notices.ca_file") if ca_file else None
+        _context(ca_file)
         channels.append(Webhook(settings.webhook_url, _secret(settings.webhook_secret_file), clock, ca_pem))
     if settings.smtp_host:
         password = None
         if settings.smtp_user:
             password = _line(_read(settings.smtp_password_file, "notices.smtp_password_file"))
-        try:
-            context = ssl.create_default_context(cafile=ca_file or None)
-        except OSError as e:
-            raise Invalid("notices.ca_file cannot be read") from e
-        channels.append(Mail(settings, password, context))
+        channels.append(Mail(settings, password, _context(ca_file)))
     return channels
+
+
+def _context(ca_file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except OSError as e:
+        raise Invalid("notices.ca_file is no certificate in PEM, or cannot be read") from e
 
 
 def _secret(file: str) -> bytes:

@@ -63,6 +63,8 @@ def open_destination(settings: Settings, keys: KeySettings) -> RootKeyProvider:
     if keys == settings.keys or keys.root == settings.keys.root == "file":
         raise Invalid("keys.root: this is the root key in use already; name the one to move to")
     there = replace(settings, keys=keys)
+    if settings.environment == "prod" and keys.root == "file" and not keys.passphrase_file:
+        raise Invalid("environment: prod seals its root key: give keys.passphrase_file, or keep it in an HSM or KMS")
     if keys.root == "file" and not _root_file(there).exists():
         return FileRoot.create(_root_file(there), _passphrase(keys))
     opened = open_root(there)

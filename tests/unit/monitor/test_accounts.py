@@ -1,16 +1,21 @@
 """Following the ledger: nothing twice, nothing left out, and an alert that is in the ledger as all else is."""
 
+import time
+from dataclasses import replace
+
+import msgspec
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from vallum.compose import SYSTEM_SUBJECT
 from vallum.kernel.errors import Conflict, Denied, Invalid, NotFound
 from vallum.kernel.gate import AccessDenied
-from vallum.kernel.identity.records import persons, sessions
+from vallum.kernel.identity.records import persons, session_places
 from vallum.kernel.ledger.entry import EntryDraft
+from vallum.kernel.policy import PolicySet, shipped_policies, shipped_schema
 from vallum.kernel.policy.changes import OwnRequest
 from vallum.kernel.values import Subject, SubjectKind, TenantId
-from vallum.monitor import AccountWatch, AlertDecided, Follower
+from vallum.monitor import AccountWatch, AlertDecided, Follower, Profile
 from vallum.monitor import records as table
 
 STEP_UP = "this needs a fresh second factor"
@@ -35,7 +40,9 @@ def alerts(platform):
 
 
 def somebody(name="per_9", holder="per_9", role="security"):
-    return Subject(SubjectKind.PERSON, name, TenantId("default"), frozenset({role}), holder=holder)
+    """With a second factor proven just now."""
+    now = int(time.time())
+    return Subject(SubjectKind.PERSON, name, TenantId("default"), frozenset({role}), mfa_at_seconds=now, holder=holder)
 
 
 def denied(record, times=5, **changes):
@@ -90,15 +97,10 @@ def test_guesses_of_nobody_are_counted(watch, alerts, record):
 
 
 def test_places_come_from_sessions_and_stay_out_of_the_ledger(platform, watch, alerts, record, integrate):
-    def session(name, network):
-        with platform.records.write() as conn:
-            conn.execute(insert(sessions).values(
-                id=name, secret_hash=name.encode(), person_id="per_1", created_at="", expires_at_seconds=1 << 40,
-                mfa_at_seconds=0, last_seen_seconds=0, rotated_at_seconds=0, device="", network=network, method="code",
-            ))  # fmt: skip
-
-    session("ses_a", "10.1.2.0/24")
-    session("ses_b", "203.0.113.0/24")
+    """Sessions that have ended meanwhile among them."""
+    with platform.records.write() as conn:
+        for name, network in (("ses_a", "10.1.2.0/24"), ("ses_b", "203.0.113.0/24")):
+            conn.execute(insert(session_places).values(session_id=name, from_seconds=0, network=network))
     for credential in ("ses_a", "ses_b", "ses_a"):
         record(credential=credential)
     assert watch.poll() == 1
@@ -111,17 +113,59 @@ def test_places_come_from_sessions_and_stay_out_of_the_ledger(platform, watch, a
     assert b"203.0.113" not in canonical
 
 
-def test_the_same_again_is_counted_while_nobody_has_closed_it(platform, watch, alerts, record, monkeypatch):
-    monkeypatch.setattr("vallum.monitor.detectors.Profile.has_budget", lambda self, detector, day: True)
-    denied(record, 7)
+def test_the_same_again_is_counted_while_nobody_has_closed_it_and_costs_no_budget(platform, watch, alerts, record):
+    *_, last = denied(record, 700)
     assert watch.poll() == 1
     (alert,) = alerts.list()
-    assert alert.count == 3
+    assert (alert.count, alert.last_entry_id) == (696, last)
+    with platform.records.read() as conn:
+        raw = bytes(conn.execute(select(table.profiles.c.learnt)).scalar())
+    assert len(msgspec.json.decode(raw, type=Profile).alarms["denials"]) == 1
     with platform.records.write() as conn:
         alerts.close(conn, alert.id, somebody(), "expected")
     denied(record, 1)
-    assert watch.poll() == 1
-    assert [one.state for one in alerts.list()] == ["open", "closed"]
+    assert watch.poll() == 0  # one a day
+    assert [one.state for one in alerts.list()] == ["closed"]
+
+
+def test_strangers_spend_nobodys_budget(platform, watch, alerts, record, monkeypatch):
+    """Refusals of nobody known are an alert on the hundredth day as on the first."""
+    for _ in range(30):
+        with platform.records.write() as conn:
+            for alert in alerts.open_for(conn, "nobody"):
+                alerts.close(conn, alert.id, somebody(), "expected")
+            row = conn.execute(select(table.profiles.c.learnt).where(table.profiles.c.subject == "nobody")).scalar()
+            if row is not None:  # as if each were another day
+                profile = msgspec.json.decode(bytes(row), type=Profile)
+                profile.alarms = {name: [day - 1 for day in days] for name, days in profile.alarms.items()}
+                conn.execute(update(table.profiles).values(learnt=msgspec.json.encode(profile)))
+        record(subject="nobody", kind="authentication", effect="deny", outcome="refused", context={"attempts": 60})
+        assert watch.poll() == 1
+
+
+def test_policies_that_forbid_alerts_do_not_stop_the_reading(platform, watch, alerts, record, integrate):
+    files = {
+        **shipped_policies(),
+        "ours.cedar": '@id("quiet") forbid (principal, action == Vallum::Action::"monitor:alert:raise", resource);',
+    }
+    platform.policy.replace(PolicySet.parse(files, shipped_schema()))
+    denied(record)
+    assert watch.poll() == 0
+    denied(record, subject="person:per_2")
+    assert watch.poll() == 0
+    integrate()
+    with platform.records.read() as conn:
+        entries = platform.ledger.entries(conn, kind="alert")
+    assert [(e.effect, e.policies) for e in entries] == [("deny", ("quiet",))] * 2
+
+
+def test_no_program_says_what_an_alert_was(watch, alerts, record, perform):
+    denied(record, subject="service:svc_1")
+    watch.poll()
+    service = Subject(SubjectKind.SERVICE, "svc_1", TenantId("default"), frozenset({"security"}))
+    for subject in (service, replace(service, id="svc_2")):
+        with pytest.raises(AccessDenied):
+            perform("close_alert", subject, {"id": alerts.list()[0].id}, verdict="expected")
 
 
 def test_an_alert_that_cannot_be_written_is_raised_later(platform, watch, alerts, record, monkeypatch):
@@ -199,6 +243,35 @@ def test_nobody_decides_about_themselves_from_whatever_account(platform, watch, 
         with pytest.raises(OwnRequest), platform.records.write() as conn:
             alerts.close(conn, alert.id, ada, "expected")
     assert perform("close_alert", somebody(), {"id": alert.id}, verdict="expected").state == "closed"
+
+
+def test_a_stolen_session_says_nothing(watch, alerts, record, perform):
+    denied(record)
+    watch.poll()
+    stale = replace(somebody(), mfa_at_seconds=int(time.time()) - 301)
+    with pytest.raises(AccessDenied, match="fresh second factor"):
+        perform("close_alert", stale, {"id": alerts.list()[0].id}, verdict="expected")
+
+
+def test_status_says_how_far_behind_watching_is(watch, record, perform):
+    before = perform("read_status").unwatched  # reading is an entry, too
+    denied(record, 3)
+    assert perform("read_status").unwatched >= before + 3
+    watch.poll()
+    assert perform("read_status").unwatched <= 1
+
+
+def test_closed_alerts_go_after_a_year(platform, watch, alerts, record):
+    denied(record)
+    watch.poll()
+    with platform.records.write() as conn:
+        conn.execute(update(table.alerts).values(raised_at="2020-01-01T00:00:00.000000Z"))
+    alerts.sweep()
+    assert len(alerts.list()) == 1  # nobody has closed it
+    with platform.records.write() as conn:
+        alerts.close(conn, alerts.list()[0].id, somebody(), "expected")
+    alerts.sweep()
+    assert alerts.list() == []
 
 
 def test_who_may_see_and_say(platform, watch, alerts, record, perform):

@@ -38,6 +38,14 @@ def test_ordinary_days_raise_nothing():
         assert judge(profile, act(today + hour * HOUR)) == {}
 
 
+def test_what_is_standing_costs_no_budget():
+    profile, today = worked()
+    for day in range(5):
+        found = judge(profile, act(today + day * DAY + 2 * HOUR), standing={"unusual_hours"})
+        assert ("unusual_hours" in found) == (day == 0)  # from the second day on, it is an hour like others
+    assert profile.alarms == {}
+
+
 def test_nothing_is_unusual_while_an_account_is_new():
     profile = Profile()
     for day in range(5):
@@ -116,7 +124,10 @@ def test_who_does_new_things_all_the_time_is_left_alone():
 def test_a_privilege_after_silence():
     profile, today = worked()
     found = judge(profile, act(today + 40 * DAY + 10 * HOUR, "identity:key:issue", privileged=True))
-    assert found["dormancy"] == "identity:key:issue after 40 days without any activity"
+    assert found["dormancy"] == "identity:key:issue after 41 days without any activity"
+    returned, today = worked()
+    judge(returned, act(today + 40 * DAY + 9 * HOUR))  # signing in is part of the day
+    assert "dormancy" in judge(returned, act(today + 40 * DAY + 9 * HOUR + 60, "identity:key:issue", privileged=True))
     reader, today = worked()
     for day in range(40):
         judge(reader, act(today + day * DAY + 10 * HOUR))

@@ -17,7 +17,7 @@ from aiosmtpd.smtp import AuthResult
 
 from vallum.kernel.clock import SystemClock
 from vallum.kernel.errors import Invalid, Unavailable
-from vallum.monitor import Notice, Notifier, notice_of
+from vallum.monitor import Notice, NoticeRefused, Notifier, notice_of
 from vallum.serving.local_ca import ensure_server_certificate
 from vallum.serving.notices import open_channels
 from vallum.settings import InvalidSettings, load_settings
@@ -83,6 +83,12 @@ def mail_server(tmp_path):
     taken = []
 
     class Handler:
+        async def handle_RCPT(self, server, session, envelope, address, options):
+            if address.startswith("nobody"):
+                return "550 no such user"
+            envelope.rcpt_tos.append(address)
+            return "250 OK"
+
         async def handle_DATA(self, server, session, envelope):
             taken.append((session.authenticated, envelope))
             return "250 taken"
@@ -133,8 +139,9 @@ def test_a_webhook_is_signed_by_its_standard(webhook_settings, receiver):
 def test_what_is_not_taken_is_said_to_be_and_nobody_is_followed(webhook_settings, receiver, status):
     (webhook,) = channels(webhook_settings)
     receiver.status[0] = status
-    with pytest.raises(Unavailable, match=str(status)):
+    with pytest.raises((Unavailable, NoticeRefused), match=str(status)) as refused:
         webhook.deliver(NOTICE)
+    assert isinstance(refused.value, NoticeRefused) == (status == 400)
     assert len(receiver.taken) == 1
 
 
@@ -193,6 +200,11 @@ def test_a_mail_server_without_tls_gets_nothing(mail_settings):
         {"notices.webhook_url": "http://example.org/hook", "notices.webhook_secret_file": "x"},
         {"notices.webhook_url": "ftp://127.0.0.1/hook", "notices.webhook_secret_file": "x"},
         {"notices.webhook_url": "https://example.org/hook"},
+        *(
+            {"notices.webhook_url": url, "notices.webhook_secret_file": "x"}
+            for url in ("https://", "https://x:99999/", "https://exa mple/x", "https://[::1", "https://ex\u00e4mple/")
+        ),
+        {"notices.smtp_host": "m", "notices.mail_from": "a@b", "notices.mail_to": "c@[d"},
         {"notices.smtp_host": "mail.example.org"},
         {"notices.smtp_host": "m", "notices.mail_from": "a@b", "notices.mail_to": "no address"},
         {"notices.smtp_host": "m", "notices.mail_from": "a@b", "notices.mail_to": "c@d", "notices.smtp_user": "u"},
@@ -272,6 +284,8 @@ def test_what_was_not_taken_comes_again_and_nothing_else_does(platform, notifier
     with pytest.raises(Unavailable):
         notifier.poll()
     assert recorder.taken == []
+    assert notifier.poll() == 0  # left alone for a while
+    waited(notifier)
     assert notifier.poll() == 3
     more = [asked(record) for _ in range(3)]
     deliver = recorder.deliver
@@ -288,6 +302,38 @@ def test_what_was_not_taken_comes_again_and_nothing_else_does(platform, notifier
     again = Notifier(recorder, platform.records, platform.ledger, "https://vallum.example")  # after a restart
     assert again.poll() == 1
     assert [notice.id for notice in recorder.taken] == [*ids, *more]
+
+
+def waited(notifier):
+    notifier._not_before = 0.0
+
+
+def test_a_notice_that_its_receiver_will_not_have_holds_the_others_up_for_a_while(notifier, recorder, record):
+    poison, other = asked(record), asked(record)
+    deliver = recorder.deliver
+
+    def refuse(notice):
+        if notice.id == poison:
+            raise NoticeRefused("too large")
+        deliver(notice)
+
+    recorder.deliver = refuse
+    for _ in range(4):
+        with pytest.raises(Unavailable, match="too large"):
+            notifier.poll()
+        waited(notifier)
+    assert notifier.poll() == 2
+    assert [notice.id for notice in recorder.taken] == [other]
+
+
+def test_mail_to_some_is_not_sent_to_them_again(mail_settings, mail_server):
+    (mail,) = channels({**mail_settings, "notices.mail_to": "ben@example.org nobody@example.org"})
+    mail.deliver(NOTICE)
+    ((_, envelope),) = mail_server.taken
+    assert envelope.rcpt_tos == ["ben@example.org"]
+    (mail,) = channels({**mail_settings, "notices.mail_to": "nobody@example.org"})
+    with pytest.raises(Unavailable):
+        mail.deliver(NOTICE)
 
 
 def test_a_notice_says_nothing_that_its_entry_does_not(platform, record):

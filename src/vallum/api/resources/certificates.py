@@ -1,5 +1,6 @@
 """Certificates of services that prove themselves by mutual TLS: issued, renewed by the service itself, withdrawn."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import msgspec
@@ -55,12 +56,15 @@ def renew(services: Services, call: Call) -> Prepared:
     if not call.certificate:
         raise SignInRefused("renew over mutual TLS, with the certificate that is to be renewed: see server.mtls_port")
     service = known.check_certificate(call.certificate, given.client_id)
-    return _issued(services, service.id, service.spiffe_id or "", given)
+    made = _issued(services, service.id, service.spiffe_id or "", given)
+    return replace(made, value=(service, made.value))
 
 
 def hand_over_renewed(services: Services, call: Call, conn: Connection) -> tuple[IssuedCertificate, str]:
-    services.identity.services.attempt_succeeded(conn, call.body.client_id, call.peer)
-    return call.prepared.value, f"service:{call.body.client_id}"
+    known = services.identity.services
+    known.confirm_certificate(conn, call.prepared.value[0], call.certificate)
+    known.attempt_succeeded(conn, call.body.client_id, call.peer)
+    return call.prepared.value[1], f"service:{call.body.client_id}"
 
 
 def withdraw(services: Services, call: Call, change: Change) -> None:

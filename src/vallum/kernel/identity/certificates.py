@@ -161,11 +161,13 @@ class WorkloadAuthority:
             spiffe_id = parse_spiffe_id(_only_uri(certificate))
             if _is_authority(certificate):
                 raise CertificateRefused
-            if self.is_own(spiffe_id) != self._issued(certificate):
+            own = self._issued(certificate)
+            if self.is_own(spiffe_id) != own:
                 raise CertificateRefused  # another authority's word on this domain, or this one's on another's
         except (ValueError, Invalid, UnsupportedAlgorithm, *_MALFORMED) as e:
             raise CertificateRefused from e
-        return spiffe_id, int((certificate.not_valid_before_utc + _BACKDATE).timestamp())
+        issued_at = certificate.not_valid_before_utc + (_BACKDATE if own else timedelta())
+        return spiffe_id, int(issued_at.timestamp())
 
     def _issued(self, certificate: x509.Certificate) -> bool:
         try:

@@ -13,10 +13,10 @@ from threading import Lock
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from vallum.kernel.clock import Clock, format_time
-from vallum.kernel.errors import Invalid, NotFound
+from vallum.kernel.errors import Conflict, Invalid, NotFound
 from vallum.kernel.identity import records as table
 from vallum.kernel.identity.api_keys import scope_of
 from vallum.kernel.identity.model import AccessToken, CredentialRefused
@@ -43,6 +43,7 @@ MAX_DELEGATION_SECONDS = 30 * 86_400
 _TOKEN_SECONDS = 600
 _TYPE = "delegated+jwt"  # of its own, so that no other door takes it (RFC 8725, section 3.11)
 _MAX_HELD = 50_000
+_MAX_DELEGATIONS = 100
 _REFUSED = "the access token is not valid: exchange the subject token again"
 
 
@@ -96,10 +97,15 @@ class Delegations:
     # What a person does.
 
     def create(self, conn: Connection, person_id: str, application_id: str, seconds: int) -> IssuedDelegation:
-        """Raises Invalid for a time that will not do."""
+        """Raises Invalid for a time that will not do, Conflict when too many are in force. Those that are over go."""
         if not 60 <= seconds <= MAX_DELEGATION_SECONDS:
             raise Invalid("an application acts for somebody for a minute at least and 30 days at most")
         now = self._clock.now()
+        c = table.delegations.c
+        over = or_(c.ended_at.is_not(None), c.expires_at_seconds <= self._now())
+        conn.execute(delete(table.delegations).where(c.person_id == person_id, over))
+        if len(conn.execute(select(c.id).where(c.person_id == person_id)).all()) >= _MAX_DELEGATIONS:
+            raise Conflict(f"{_MAX_DELEGATIONS} delegations of yours are in force: end one first")
         token = new_secret(DELEGATION_PREFIX)
         made = Delegation(
             new_id("dlg"), person_id, application_id, format_time(now), int(now.timestamp()) + seconds, None
@@ -180,15 +186,16 @@ class Delegations:
             raise refused from e
         generation = self._generation
         with self._records.read() as conn:
-            subject = self._subject(conn, claims)
-        if subject is None:
+            found = self._subject(conn, claims)
+        if found is None:
             raise refused
+        subject, until = found
         with self._lock:
             # What was read before a refresh may have ended since: it must not be kept past it.
             if generation == self._generation:
                 if len(self._held) >= _MAX_HELD:
                     self._held.clear()
-                self._held[sha256(token.encode()).digest()] = (subject, claims["exp"])
+                self._held[sha256(token.encode()).digest()] = (subject, until)
         return subject
 
     def refresh(self) -> None:
@@ -212,15 +219,17 @@ class Delegations:
         with self._records.read() as conn:
             return conn.execute(query).one_or_none()
 
-    def _subject(self, conn: Connection, claims: dict[str, Any]) -> Subject | None:
-        """Both as they are now: the token says who, never what they may."""
-        k, c, now = table.api_keys.c, table.delegations.c, self._now()
+    def _subject(self, conn: Connection, claims: dict[str, Any]) -> tuple[Subject, int] | None:
+        """Both as they are now, and until when at most: the token says who, never what they may."""
+        k, c, now, until = table.api_keys.c, table.delegations.c, self._now(), claims["exp"]
         key = conn.execute(select(table.api_keys).where(k.id == claims["key"], k.revoked_at.is_(None))).one_or_none()
         person = _person(conn, claims["sub"])
         if key is None or person is None or key.application_id != claims["client_id"]:
             return None
-        if key.expires_at_seconds is not None and key.expires_at_seconds <= now:
-            return None
+        if key.expires_at_seconds is not None:
+            if key.expires_at_seconds <= now:
+                return None
+            until = min(until, key.expires_at_seconds)
         if claims["delegation"]:
             in_force = (c.id == claims["delegation"], c.ended_at.is_(None), c.expires_at_seconds > now)
             if conn.execute(select(c.id).where(*in_force)).one_or_none() is None:
@@ -234,7 +243,7 @@ class Delegations:
             holder=person.holder,
             inviter=person.inviter,
         )
-        return Subject(
+        application = Subject(
             SubjectKind.APPLICATION,
             key.application_id,
             TenantId(key.tenant),
@@ -243,6 +252,7 @@ class Delegations:
             on_behalf_of=behalf,
             models=scope_of(key.models),
         )
+        return application, until
 
     def _now(self) -> int:
         return int(self._clock.now().timestamp())

@@ -293,7 +293,7 @@ class SingleSignOn:
         expires, issued, subject = claims.get("exp"), claims.get("iat"), claims.get("sub")
         if claims.get("iss") != self._config.issuer or not clients & set(map(str, audiences)):
             raise refused
-        if (len(audiences) > 1 or "azp" in claims) and claims.get("azp") not in clients:
+        if (len(audiences) > 1 or "azp" in claims) and str(claims.get("azp")) not in clients:
             raise refused
         if not isinstance(subject, str) or not 1 <= len(subject) <= 255:
             raise refused

@@ -15,6 +15,7 @@ __all__ = [
     "recovery_codes",
     "revoked_tokens",
     "services",
+    "session_places",
     "sessions",
     "sso_subjects",
 ]
@@ -67,6 +68,15 @@ sessions = Table(
     Column("method", Text, nullable=False),
 )
 Index("ix_sessions_person_id", sessions.c.person_id)
+
+# Where a session was used from, and since when: kept for a while after it has ended, for whoever watches.
+session_places = Table(
+    "session_places",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("from_seconds", BigInteger, primary_key=True),
+    Column("network", Text, nullable=False),
+)
 
 # How much of each limit is used up: the time at which all of it will have come back, Unix seconds.
 attempts = Table(

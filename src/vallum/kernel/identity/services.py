@@ -228,6 +228,15 @@ class Services:
             raise SignInRefused("certificates issued until lately were withdrawn: have another issued")
         return _service(row)
 
+    def confirm_certificate(self, conn: Connection, service: Service, der: bytes) -> None:
+        """In the transaction that renews: nothing was withdrawn or disabled meanwhile. Raises SignInRefused."""
+        row = conn.execute(
+            select(table.services).where(table.services.c.id == service.id).with_for_update(read=True)
+        ).one_or_none()
+        issued_at = self.authority.identify(der)[1]
+        if row is None or row.disabled_at is not None or issued_at <= (row.certificates_after_seconds or 0):
+            raise SignInRefused(_REFUSED)
+
     def check_dpop(self, proof: str, method: str, urls: Iterable[str], token: str | None = None) -> DpopProof:
         """Raises SignInRefused. Whoever calls uses the proof's id up."""
         try:

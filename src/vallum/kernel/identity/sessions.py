@@ -7,6 +7,7 @@ nothing after; the one before is taken for some seconds more, for requests that 
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import NotFound
@@ -21,13 +22,14 @@ from vallum.kernel.ids import new_id
 from vallum.kernel.store.records import Records
 from vallum.kernel.values import Subject, SubjectKind, TenantId
 
-__all__ = ["IDLE_SECONDS", "SESSION_SECONDS", "Sessions"]
+__all__ = ["IDLE_SECONDS", "SESSION_SECONDS", "Sessions", "place_at"]
 
 SESSION_SECONDS = 8 * 3600  # a working day; sensitive actions ask again anyway
 IDLE_SECONDS = 2 * 3600  # a lunch break and a meeting
 _SEEN_EVERY_SECONDS = 60  # each request would be a write
 _ROTATION_GRACE_SECONDS = 10
 _MAX_SESSIONS = 50  # of one person; the oldest go first
+_PLACES_SECONDS = 7 * 86_400  # longer than any session, and than watching may lag
 
 
 class Sessions:
@@ -67,6 +69,7 @@ class Sessions:
         }
         c = table.sessions.c
         conn.execute(insert(table.sessions).values(values))
+        _note_place(conn, values["id"], peer.network, seconds)
         newest = select(c.id).where(c.person_id == person.id).order_by(c.created_at.desc()).limit(_MAX_SESSIONS)
         gone = (c.person_id == person.id) & c.id.not_in(newest.scalar_subquery())
         over = or_(c.expires_at_seconds < seconds, c.last_seen_seconds < seconds - self._idle_seconds)
@@ -98,6 +101,7 @@ class Sessions:
             seen: dict[str, Any] = {"last_seen_seconds": now, **({"network": network} if moved else {})}
             with self._records.write() as conn:
                 conn.execute(update(table.sessions).where(s.id == row.id).values(seen))
+                _note_place(conn, row.id, network if moved else "", now)
         session = _session(row._mapping)
         # A secret from before the rotation carries requests that were under way, and not what was proven with the new.
         proven = row.mfa_at_seconds if bytes(row.secret_hash) == hashed else None
@@ -165,10 +169,30 @@ class Sessions:
         if done.rowcount != 1:
             raise NotFound("there is no such session of yours")
 
+    def sweep(self) -> None:
+        """Forget where sessions of long ago were; now and then."""
+        past = int(self._clock.now().timestamp()) - _PLACES_SECONDS
+        with self._records.write() as conn:
+            conn.execute(delete(table.session_places).where(table.session_places.c.from_seconds < past))
+
     def end_all(self, conn: Connection, person_id: str, *, but: str = "") -> int:
         """Sign out everywhere, `but` perhaps here. Returns how many ended."""
         c = table.sessions.c
         return conn.execute(delete(table.sessions).where(c.person_id == person_id, c.id != but)).rowcount
+
+
+def place_at(conn: Connection, session_id: str, at_seconds: int) -> str:
+    """The network that a session was used from at that time, though it has ended since; empty where none is known."""
+    p = table.session_places.c
+    newest = select(p.network).where(p.session_id == session_id, p.from_seconds <= at_seconds)
+    return conn.execute(newest.order_by(p.from_seconds.desc()).limit(1)).scalar() or ""
+
+
+def _note_place(conn: Connection, session_id: str, network: str, at_seconds: int) -> None:
+    if network:
+        insert_ = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(table.session_places)
+        said = insert_.values(session_id=session_id, from_seconds=at_seconds, network=network)
+        conn.execute(said.on_conflict_do_nothing())
 
 
 def _session(row: Any) -> Session:  # a row's mapping, or the values that make one

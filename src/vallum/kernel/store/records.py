@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vallum.kernel.errors import Invalid, Unavailable
 
@@ -90,8 +91,10 @@ class Records:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (OperationalError, InterfaceError) as e:
+        except (OperationalError, InterfaceError, InternalError) as e:  # the last, of a standby that is read-only
             raise Unavailable(f"the {self.dialect} database did not answer: {_cause(e)}") from e
+        except PoolTimeout as e:
+            raise Unavailable(f"the {self.dialect} database did not answer: every connection is in use") from e
 
 
 def _cause(error: DBAPIError) -> str:

@@ -27,6 +27,7 @@ def migrate(records: Records) -> None:
     """Apply what is missing, whole or not at all. Safe to call from several processes at once."""
     from alembic import command
     from alembic.config import Config
+    from alembic.util.exc import CommandError
 
     with records.write() as conn:
         if conn.dialect.name == "postgresql":
@@ -34,7 +35,10 @@ def migrate(records: Records) -> None:
         config = Config()
         config.set_main_option("script_location", str(_FOLDER))
         config.attributes["connection"] = conn
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as e:  # a revision that this release has never heard of
+            raise SchemaBehind("the database is of a newer release: run that one, or restore a backup") from e
 
 
 def check_schema(records: Records) -> None:

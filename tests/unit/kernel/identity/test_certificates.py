@@ -259,6 +259,31 @@ def test_certificates_are_withdrawn(identity, create, records, clock):
             services.refuse_certificates(conn, unknown)
 
 
+def test_a_meshs_certificates_are_withdrawn_by_when_they_begin(identity, create, records, of_the_mesh, clock):
+    """No minutes are added to what a mesh says: only this authority is known to date back."""
+    meshed = create("meshed", spiffe_id="spiffe://mesh.example/job")
+    clock.pass_(3700)
+    with records.write() as conn:
+        identity.services.refuse_certificates(conn, meshed.id)
+    clock.pass_(3500)
+    with pytest.raises(SignInRefused, match="withdrawn"):
+        identity.services.check_certificate(of_the_mesh("spiffe://mesh.example/job"), meshed.id)
+    clock.pass_(200)
+    assert identity.services.check_certificate(of_the_mesh("spiffe://mesh.example/job"), meshed.id) == meshed
+
+
+def test_a_renewal_that_a_withdrawal_overtook_is_refused(identity, create, records, clock):
+    job, services = create(spiffe_id="auto"), identity.services
+    at_hand = der_of(services.authority.issue(job.id, OWN, request(), 3600))
+    services.check_certificate(at_hand, job.id)  # the renewal begins
+    clock.pass_(1)
+    with records.write() as conn:
+        services.refuse_certificates(conn, job.id)
+    clock.pass_(1)
+    with pytest.raises(SignInRefused), records.write() as conn:  # and would end after it
+        services.confirm_certificate(conn, job, at_hand)
+
+
 def test_ids_that_nobody_may_register(create):
     create(spiffe_id="auto")
     create("meshed", spiffe_id="spiffe://mesh.example/job")

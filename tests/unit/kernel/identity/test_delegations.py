@@ -1,9 +1,9 @@
 """Delegations: one application, one person, for a while; and everything else that is presented instead."""
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from vallum.kernel.errors import Invalid, NotFound
+from vallum.kernel.errors import Conflict, Invalid, NotFound
 from vallum.kernel.identity import CredentialRefused, Delegated
 from vallum.kernel.identity import records as table
 from vallum.kernel.identity.delegations import ACCESS_TOKEN_TYPE, SubjectTokenRefused
@@ -136,7 +136,9 @@ def test_a_key_that_expired_carries_nobody(identity, enrol, key, delegate, clock
     delegated = identity.delegations.check(delegate(enrol()).token, "app_demo")
     clock.pass_(-30)
     token = identity.delegations.grant(application, delegated).access_token
+    identity.delegations.authenticate(token)
     clock.pass_(100)
+    assert identity.delegations.recognise(token) is None  # nor from memory
     with pytest.raises(CredentialRefused):
         identity.delegations.authenticate(token)
 
@@ -154,6 +156,18 @@ def test_a_person_sees_and_ends_their_own_alone(identity, records, enrol, delega
         identity.delegations.end(conn, second.delegation.id, ada.person.id)
     assert identity.delegations.list(ada.person.id) == []
     assert first.delegation.expires_at_seconds - 60 < clock.now().timestamp()
+
+
+def test_they_are_bounded_and_those_that_are_over_go(identity, records, enrol, delegate, clock):
+    ada = enrol()
+    for _ in range(100):
+        delegate(ada, seconds=60)
+    with pytest.raises(Conflict, match="end one"):
+        delegate(ada)
+    clock.pass_(61)
+    delegate(ada)
+    with records.read() as conn:
+        assert len(conn.execute(select(table.delegations.c.id)).all()) == 1
 
 
 def test_bad_times_and_strangers(identity, records, enrol, key, clock):

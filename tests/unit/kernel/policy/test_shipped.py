@@ -73,7 +73,7 @@ vault:secret:put                    F          -          -            -        
 vault:secret:delete                 F          -          -            -         -        -      -         -        -      A
 monitor:alert:raise                 -          -          -            -         -        -      -         -        -      A
 monitor:alert:read                  A          A          -            -         -        A      -         -        -      A
-monitor:alert:decide                A          A          -            -         -        -      -         -        -      A
+monitor:alert:decide                F          F          -            -         -        -      -         -        -      A
 respond:incident:open               -          -          -            -         -        -      -         -        -      A
 system:status:read                  A          A          A            A         A        A      -         -        -      A
 """  # noqa: E501  one line a right
@@ -86,6 +86,7 @@ PEOPLE_ALONE = (
     "identity:account:",
     "identity:delegation:",
     "policy:change:",
+    "monitor:alert:decide",
 )
 
 

@@ -60,3 +60,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alerts")),
     )
     op.create_index("ix_alerts_subject_state", "alerts", ["subject", "state"], unique=False)
+    op.create_table(
+        "session_places",
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("from_seconds", sa.BigInteger(), nullable=False),
+        sa.Column("network", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("session_id", "from_seconds", name=op.f("pk_session_places")),
+    )
+    op.execute("INSERT INTO session_places SELECT id, rotated_at_seconds, network FROM sessions WHERE network <> ''")
