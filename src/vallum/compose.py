@@ -25,7 +25,7 @@ from vallum.kernel.gate import Gate
 from vallum.kernel.identity import EPOCH as IDENTITY_EPOCH
 from vallum.kernel.identity import Identity, OidcConfig, OidcProvider
 from vallum.kernel.identity.roles import check_roles
-from vallum.kernel.keys import DEFAULT_TENANT, Keyring, RootKeyProvider, Vault
+from vallum.kernel.keys import DEFAULT_TENANT, Keyring, RootKeyProvider, RotationRules, Rotations, Vault
 from vallum.kernel.keys import EPOCH as KEYS_EPOCH
 from vallum.kernel.ledger.ledger import Ledger
 from vallum.kernel.ledger.publisher import Publisher
@@ -37,6 +37,7 @@ from vallum.kernel.store.chores import Chores
 from vallum.kernel.store.epochs import EpochWatch
 from vallum.kernel.store.records import Records
 from vallum.kernel.store.schema import check_schema, migrate
+from vallum.kernel.upkeep import Upkeep
 from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
 from vallum.monitor import AccountWatch, Alerts, Notifier
 from vallum.serving.logs import configure_logging
@@ -130,6 +131,9 @@ class Platform:
         directory = _directory(identity, inventory, policy_changes, alerts)
         policy = PolicyEngine(policy_set, directory, clock)
         gate = Gate(policy, ledger, writer, records, identity.grants)
+        keys = settings.keys
+        rules = RotationRules(keys.rotation_days, keys.rotate_automatically, keys.max_age_days)
+        upkeep = Upkeep(records, keyring, Rotations(keyring, clock, rules), gate, clock, SYSTEM_SUBJECT)
         services = Services(
             records,
             clock,
@@ -137,6 +141,7 @@ class Platform:
             inventory,
             keyring,
             vault,
+            upkeep,
             ledger,
             writer,
             policy,
@@ -314,6 +319,7 @@ class Background:
         try:
             durable = Durable(self._platform.settings.records_url)
             durable.schedule("retention", _HOURLY, partial(expire_contents, self._platform))
+            durable.schedule("upkeep", _HOURLY, self._platform.control.services.upkeep.run)
             durable.start()
         except VallumError as e:
             _log.error("schedules do not run: %s", e)

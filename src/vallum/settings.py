@@ -117,7 +117,7 @@ class CounterSettings(_Section, frozen=True):
 
 
 class KeySettings(_Section, frozen=True):
-    """The root key that wraps every other key."""
+    """The root key that wraps every other key, and how long keys are in use."""
 
     root: Annotated[
         Literal["file", "pkcs11", "vault", "aws", "gcp", "azure"],
@@ -161,6 +161,26 @@ class KeySettings(_Section, frozen=True):
     passphrase_file: Annotated[
         str, Meta(description="A file whose first line seals the root key. Empty: the key file is only mode 0600.")
     ] = ""
+    rotation_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=36_500,
+            description="How long a keyset's version seals, unless it has its own schedule. 0: for ever.",
+        ),
+    ] = 365
+    rotate_automatically: Annotated[
+        bool, Meta(description="Rotate keysets when they are due. Otherwise that is somebody's to do.")
+    ] = True
+    max_age_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=36_500,
+            description="How old the root key, a signing key, a client secret or an API key without expiry may be, and "
+            "how long an API key may go unused, before it is reported. 0: for ever.",
+        ),
+    ] = 365
 
 
 class LedgerSettings(_Section, frozen=True):

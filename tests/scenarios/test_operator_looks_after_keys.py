@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import time
 
 from vallum.kernel.identity import API_KEY_PREFIX
@@ -38,6 +39,33 @@ def test_rotated_then_destroyed(start):
     assert b"a very particular question" not in raw
     assert server.ready["api_key"].encode() not in raw
     assert server.ready["api_key"].startswith(API_KEY_PREFIX)
+
+
+def test_what_is_overdue_is_seen(start):
+    """The refusals first; then a keyset whose newest version is made ten days old."""
+    server = start("--demo", env={"VALLUM_KEYS_ROTATE_AUTOMATICALLY": "false"})
+    ask(server)
+    for every in ("ninety", "12h", "0d", "-1d"):
+        assert server.vallum("keysets", "schedule", "content", "--every", every, check=False).returncode == 2
+    assert server.vallum("keysets", "schedule", "artifacts", "--every", "90d", check=False).returncode == 5
+    server.vallum("keysets", "status", "--check")
+    server.vallum("keysets", "schedule", "content", "--every", "2d")
+    with sqlite3.connect(server.data / "records.db", timeout=10) as conn:
+        conn.execute("UPDATE keyset_versions SET created_at = '2020-01-01T00:00:00.000000Z' WHERE purpose = 'content'")
+    conn.close()
+    shown = server.vallum("keysets", "status", "--json", "--check", check=False)
+    assert shown.returncode == 1
+    status = json.loads(shown.stdout)
+    assert status["root"] == "file"
+    content = next(r for r in status["rotations"] if r["name"] == "default/content")
+    assert (content["state"], content["every_days"], content["due_at"][:10]) == ("overdue", 2, "2020-01-03")
+    assert "overdue" in server.vallum("keysets", "status").stdout
+    server.vallum("keysets", "rotate", "content")
+    server.vallum("keysets", "status", "--check")
+    server.vallum("keysets", "schedule", "content", "--every", "default")
+    tail = server.vallum("ledger", "tail", "--json").stdout
+    assert '"keys:keyset:schedule"' in tail
+    assert '"every_days"' in tail
 
 
 def test_a_sealed_root_opens_with_its_passphrase_alone(start, tmp_path, vallum):

@@ -22,6 +22,7 @@ from vallum.kernel.ledger.ledger import Ledger
 from vallum.kernel.ledger.writer import LedgerWriter
 from vallum.kernel.policy import Directory, PolicyChanges, PolicyEngine, PolicyStore
 from vallum.kernel.store.records import Records
+from vallum.kernel.upkeep import Upkeep
 from vallum.kernel.values import AssetRef, Subject
 from vallum.monitor import Alerts
 
@@ -41,6 +42,7 @@ class Services:
     inventory: Inventory
     keyring: Keyring
     vault: Vault
+    upkeep: Upkeep
     ledger: Ledger
     writer: LedgerWriter
     policy: PolicyEngine

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from vallum.cli.options import AsJson, Config, Data, Url
-from vallum.cli.output import print_json, print_table, read_secret_line, report
+from vallum.cli.options import AsJson, Config, Data, Url, parse_duration
+from vallum.cli.output import print_json, print_table, read_secret_line, report, say
 from vallum.cli.registry import command, group
 from vallum.cli.transport import local_settings, moved_keys, opened
 from vallum.kernel.errors import Invalid
@@ -65,6 +65,49 @@ def list_keysets(data: Data = None, url: Url = None, config: Config = None, as_j
         for v in k["versions"]
     ]
     print_table(("TENANT", "PURPOSE", "VERSION", "STATE", "ROOT", "CREATED"), rows)
+
+
+@command(keysets, "status", performs=("read_key_status",), example="vallum keysets status --data vallum-data")
+def status(
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 when something is overdue.")] = False,
+    data: Data = None,
+    url: Url = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is rotated when: keysets, the root key and signing keys, and credentials that are due."""
+    with opened(data, url, config) as transport:
+        found = transport.perform("read_key_status")
+    if as_json:
+        print_json(found)
+    else:
+        rows = [
+            (r["kind"], r["name"], r["since"][:10], _every(r["every_days"]), (r["due_at"] or "never")[:10], r["state"],
+             "by itself" if r["automatic"] else "by somebody")
+            for r in found["rotations"]
+        ]  # fmt: skip
+        print_table(("KIND", "NAME", "SINCE", "EVERY", "DUE", "STATE", "ROTATED"), rows)
+        say(f"the root key is in {found['root']}; {found['overdue']} overdue")
+    if check and found["overdue"]:
+        raise typer.Exit(1)
+
+
+@command(
+    keysets, "schedule", performs=("schedule_keyset",),
+    example="vallum keysets schedule content --every 90d --data vallum-data",
+)  # fmt: skip
+def schedule(
+    purpose: Purpose,
+    every: Annotated[str, typer.Option("--every", help="Whole days, as in 90d; `never`; or `default`, the settings'.")],
+    tenant: Tenant = "default",
+    data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Say how often a keyset is rotated. What is due is rotated by itself, unless the settings leave it to somebody."""
+    days = _days(every)
+    path = {"tenant": tenant, "purpose": purpose}
+    with opened(data, url, config) as transport:
+        transport.perform("schedule_keyset", path=path, body={"every_days": days})
+    report(as_json, {**path, "every_days": days}, f"{tenant}/{purpose} is rotated {_said(every)}")
 
 
 @command(keysets, "rotate", performs=("rotate_keyset",), example="vallum keysets rotate content --data vallum-data")
@@ -149,3 +192,20 @@ def destroy(
     with opened(data, url, config) as transport:
         done = transport.perform("destroy_key", path=path)
     report(as_json, done, f"destroyed {done['keys']} key")
+
+
+def _days(text: str) -> int | None:
+    if text in ("never", "default"):
+        return 0 if text == "never" else None
+    days, rest = divmod(parse_duration(text), 86_400)
+    if rest or not days:
+        raise Invalid(f"--every {text}: whole days, as in 90d; or never, or default")
+    return days
+
+
+def _every(days: int) -> str:
+    return f"{days}d" if days else "never"
+
+
+def _said(every: str) -> str:
+    return {"never": "never", "default": "as the settings say"}.get(every, f"every {every}")

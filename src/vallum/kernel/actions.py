@@ -64,7 +64,9 @@ class Action(StrEnum):
 
     KEYSET_READ = "keys:keyset:read"
     KEYSET_ROTATE = "keys:keyset:rotate"
+    KEYSET_SCHEDULE = "keys:keyset:schedule"
     KEYSET_DESTROY = "keys:keyset:destroy"
+    ROTATION_OVERDUE = "keys:rotation:overdue"
     SECRET_LIST = "vault:secret:list"  # noqa: S105  an action's name
     SECRET_PUT = "vault:secret:put"  # noqa: S105
     SECRET_DELETE = "vault:secret:delete"  # noqa: S105

@@ -1,5 +1,6 @@
 """Keysets and the vault's secrets."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -12,6 +13,8 @@ from vallum.kernel.actions import Action
 from vallum.kernel.errors import Invalid, NotFound
 from vallum.kernel.gate import Change
 from vallum.kernel.keys import KeysetRecord, Purpose, SecretRecord
+from vallum.kernel.keys.rotation import MAX_ROTATION_DAYS
+from vallum.kernel.upkeep import KeyStatus
 from vallum.kernel.values import TenantId
 
 __all__ = ["ROUTES"]
@@ -22,6 +25,12 @@ class SecretValue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         return "SecretValue(…)"
+
+
+class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """0 is never; null is what the settings say."""
+
+    every_days: Annotated[int, Meta(ge=0, le=MAX_ROTATION_DAYS)] | None
 
 
 class Rotated(msgspec.Struct, frozen=True):
@@ -35,6 +44,15 @@ class Counted(msgspec.Struct, frozen=True):
 def list_keysets(services: Services, call: Call) -> list[KeysetRecord]:
     with services.records.read() as conn:
         return services.keyring.describe(conn)
+
+
+def read_key_status(services: Services, call: Call) -> KeyStatus:
+    return services.upkeep.status()
+
+
+def schedule(services: Services, call: Call, change: Change) -> None:
+    tenant = TenantId(call.path["tenant"])
+    services.upkeep.rotations.schedule(change.conn, tenant, _purpose(call), call.body.every_days)
 
 
 def rotate(services: Services, call: Call, change: Change) -> Rotated:
@@ -76,10 +94,25 @@ def _keyset(path: object, body: object) -> dict[str, str]:
     return {name: str(value)[:128] for name, value in dict(path).items()}  # type: ignore[call-overload]
 
 
+def _schedule(path: Mapping[str, str], body: Schedule | None) -> dict[str, str | int]:
+    every = "default" if body is None or body.every_days is None else body.every_days
+    return {**_keyset(path, body), "every_days": every}
+
+
 ROUTES = (
     Route(
         method="GET", path="/keysets", name="list_keysets", summary="Keysets and the state of their versions",
         access="read", action=Action.KEYSET_READ, asset=system, perform=list_keysets, answer=list[KeysetRecord],
+    ),
+    Route(
+        method="GET", path="/keysets/status", name="read_key_status", summary="What is due for rotation, and when",
+        access="read", action=Action.KEYSET_READ, asset=system, perform=read_key_status, answer=KeyStatus,
+    ),
+    Route(
+        method="PUT", path="/keysets/{tenant}/{purpose}/schedule", name="schedule_keyset",
+        summary="How often a keyset is rotated",
+        access="change", action=Action.KEYSET_SCHEDULE, asset=system, perform=schedule, body=Schedule, status=204,
+        context=_schedule,
     ),
     Route(
         method="POST", path="/keysets/rewrap", name="rewrap_keysets", summary="Wrap all under the newest root key",

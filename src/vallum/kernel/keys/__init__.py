@@ -20,6 +20,7 @@ from vallum.kernel.keys.providers import (
     TransitAnswer,
     TransitKey,
 )
+from vallum.kernel.keys.rotation import Rotation, RotationRules, Rotations, rotation_of
 from vallum.kernel.keys.streaming import StreamBroken, decrypt_stream, encrypt_stream
 from vallum.kernel.keys.vault import Vault
 
@@ -41,6 +42,9 @@ __all__ = [
     "RemoteRoot",
     "RootKeyProvider",
     "RootKeyRefused",
+    "Rotation",
+    "RotationRules",
+    "Rotations",
     "SealBroken",
     "SecretRecord",
     "StreamBroken",
@@ -50,4 +54,5 @@ __all__ = [
     "Vault",
     "decrypt_stream",
     "encrypt_stream",
+    "rotation_of",
 ]

@@ -27,7 +27,14 @@ from vallum.kernel.keys.errors import KeyDestroyed, OtherEnvironment, SealBroken
 from vallum.kernel.keys.model import DEFAULT_TENANT, KeysetRecord, KeyVersion, Purpose
 from vallum.kernel.keys.providers.port import RootKeyProvider
 from vallum.kernel.keys.records import KeyRow, SigningRow
-from vallum.kernel.keys.sealing import MATERIAL_BYTES, SEALED_OVERHEAD_BYTES, SealingKey, binding, version_of
+from vallum.kernel.keys.sealing import (
+    MATERIAL_BYTES,
+    SEALED_OVERHEAD_BYTES,
+    SealingKey,
+    binding,
+    check_value_of,
+    version_of,
+)
 from vallum.kernel.keys.streaming import STREAM_KEY_BYTES, StreamBroken, decrypt_stream, encrypt_stream
 from vallum.kernel.store.epochs import bump_epoch
 from vallum.kernel.store.records import Records
@@ -85,6 +92,11 @@ class Keyring:
         self._current: dict[tuple[str, Purpose], SealingKey] = {}
         self._held: dict[tuple[str, Purpose, int], _Held] = {}
         self._signing: dict[str, Ed25519PrivateKey] = {}
+
+    @property
+    def root_name(self) -> str:
+        """The provider whose root key wraps from now on."""
+        return self._root.name
 
     # Sealing and opening.
 
@@ -204,7 +216,10 @@ class Keyring:
                 anew = self._root.wrap(material, context)
                 if self._root.unwrap(anew, context) != material:
                     raise SealBroken(f"the root {self._root.name} does not give back what it wrapped")
-                wrapped += table.replace_wrapped(conn, row, anew, self._root.name)
+                at = format_time(self._clock.now())
+                wrapped += table.replace_wrapped(
+                    conn, row, anew, self._root.name, wrapped_at=at, check_value=check_value_of(material)
+                )
         self._changed(conn)
         return wrapped
 
@@ -335,8 +350,10 @@ class Keyring:
                 self._current[row.tenant, purpose] = key
 
     def _new_row(self, tenant: str, purpose: Purpose, version: int) -> KeyRow:
-        wrapped = self._root.wrap(os.urandom(MATERIAL_BYTES), self._context(tenant, purpose, version))
-        return KeyRow(tenant, purpose.value, version, wrapped, self._root.name, format_time(self._clock.now()), None)
+        material, at = os.urandom(MATERIAL_BYTES), format_time(self._clock.now())
+        wrapped = self._root.wrap(material, self._context(tenant, purpose, version))
+        known_by = check_value_of(material)
+        return KeyRow(tenant, purpose.value, version, wrapped, self._root.name, at, None, at, known_by)
 
     def _unwrapped(self, row: KeyRow) -> SealingKey:
         return SealingKey(self._unwrap(row), row.tenant, Purpose(row.purpose), row.version)
@@ -396,6 +413,7 @@ def _versions(rows: Sequence[KeyRow]) -> tuple[KeyVersion, ...]:
             root=row.root,
             created_at=row.created_at,
             destroyed_at=row.destroyed_at,
+            check_value=row.check_value,
         )
         for row in rows
     )

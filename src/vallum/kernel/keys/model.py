@@ -30,6 +30,7 @@ class KeyVersion(msgspec.Struct, frozen=True):
     root: str  # the provider whose root key wraps it
     created_at: str
     destroyed_at: str | None
+    check_value: str | None = None  # what it is known by; None for one that an earlier release wrapped
 
 
 class KeysetRecord(msgspec.Struct, frozen=True):

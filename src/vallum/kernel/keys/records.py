@@ -1,4 +1,4 @@
-"""The tables of keysets, signing keys and secrets, and the queries over them. Every key in them is wrapped.
+"""The tables of keysets, their schedules, signing keys and secrets, and the queries over them. Every key is wrapped.
 
 A destroyed version keeps its row with no key in it: its number is never given out again, so a value sealed by
 it is told apart, for ever, from one that was tampered with.
@@ -10,11 +10,13 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
+    Integer,
     LargeBinary,
     PrimaryKeyConstraint,
     Table,
     Text,
     delete,
+    insert,
     select,
     update,
 )
@@ -26,19 +28,24 @@ from vallum.kernel.store.records import metadata
 __all__ = [
     "KeyRow",
     "SigningRow",
+    "alert_due",
     "all_keys",
     "delete_secret",
     "destroy_keys",
     "insert_key_if_absent",
     "insert_signing_if_absent",
+    "keep_alert",
     "key_versions",
     "newest_key",
     "one_key",
+    "put_schedule",
     "put_secret",
     "replace_wrapped",
+    "schedules",
     "sealed_secret",
     "secret_records",
     "signing_key",
+    "signing_keys",
 ]
 
 _keys = Table(
@@ -51,7 +58,25 @@ _keys = Table(
     Column("root", Text, nullable=False),  # name of the provider that wrapped it
     Column("created_at", Text, nullable=False),
     Column("destroyed_at", Text),
+    Column("wrapped_at", Text),  # NULL: when it was created, by an earlier release
+    Column("check_value", Text),  # NULL: made by an earlier release and not wrapped anew since
     PrimaryKeyConstraint("tenant", "purpose", "version"),
+)
+
+_schedules = Table(
+    "keyset_schedules",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("every_days", Integer, nullable=False),  # 0: never
+    PrimaryKeyConstraint("tenant", "purpose"),
+)
+
+_alerts = Table(
+    "overdue_alerts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("alerted_at_seconds", BigInteger, nullable=False),
 )
 
 _signing = Table(
@@ -81,6 +106,8 @@ class KeyRow(NamedTuple):
     root: str
     created_at: str
     destroyed_at: str | None
+    wrapped_at: str | None = None
+    check_value: str | None = None
 
 
 class SigningRow(NamedTuple):
@@ -120,12 +147,13 @@ def all_keys(conn: Connection) -> list[KeyRow]:
 
 def insert_key_if_absent(conn: Connection, row: KeyRow) -> bool:
     """True when this call made the row. On PostgreSQL it waits for another transaction that is making it."""
-    insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(_keys)
-    made = insert.values(row._asdict()).on_conflict_do_nothing().returning(_keys.c.version)
+    made = _insert(conn, _keys).values(row._asdict()).on_conflict_do_nothing().returning(_keys.c.version)
     return conn.execute(made).first() is not None  # not rowcount: SQLAlchemy keeps none for an INSERT on PostgreSQL
 
 
-def replace_wrapped(conn: Connection, old: KeyRow, wrapped: bytes, root: str) -> bool:
+def replace_wrapped(
+    conn: Connection, old: KeyRow, wrapped: bytes, root: str, *, wrapped_at: str, check_value: str
+) -> bool:
     """Only while the row still holds what was unwrapped: a key destroyed meanwhile must not come back."""
     changed = conn.execute(
         update(_keys)
@@ -135,7 +163,7 @@ def replace_wrapped(conn: Connection, old: KeyRow, wrapped: bytes, root: str) ->
             _keys.c.version == old.version,
             _keys.c.wrapped == old.wrapped,
         )
-        .values(wrapped=wrapped, root=root)
+        .values(wrapped=wrapped, root=root, wrapped_at=wrapped_at, check_value=check_value)
     )
     return changed.rowcount == 1
 
@@ -153,14 +181,41 @@ def signing_key(conn: Connection, name: str) -> SigningRow | None:
     return None if row is None else SigningRow(*row)
 
 
+def signing_keys(conn: Connection) -> list[tuple[str, str]]:
+    """Names and when they were made, by name."""
+    found = select(_signing.c.name, _signing.c.created_at).order_by(_signing.c.name)
+    return [(row.name, row.created_at) for row in conn.execute(found)]
+
+
+def schedules(conn: Connection) -> dict[tuple[str, str], int]:
+    """Days by tenant and purpose, of keysets that have a schedule of their own."""
+    return {(row.tenant, row.purpose): row.every_days for row in conn.execute(select(_schedules))}
+
+
+def put_schedule(conn: Connection, tenant: str, purpose: str, every_days: int | None) -> None:
+    """None takes the keyset's own schedule away."""
+    conn.execute(delete(_schedules).where(_schedules.c.tenant == tenant, _schedules.c.purpose == purpose))
+    if every_days is not None:
+        conn.execute(insert(_schedules).values(tenant=tenant, purpose=purpose, every_days=every_days))
+
+
+def alert_due(conn: Connection, name: str, now_seconds: int, every_seconds: int) -> bool:
+    """Whether nothing was said of `name` for so long; a time in the future, from a clock gone wrong, counts too."""
+    at = conn.execute(select(_alerts.c.alerted_at_seconds).where(_alerts.c.name == name)).scalar_one_or_none()
+    return at is None or abs(now_seconds - at) >= every_seconds
+
+
+def keep_alert(conn: Connection, name: str, now_seconds: int) -> None:
+    row = _insert(conn, _alerts).values(name=name, alerted_at_seconds=now_seconds)
+    conn.execute(row.on_conflict_do_update(index_elements=["name"], set_={"alerted_at_seconds": now_seconds}))
+
+
 def insert_signing_if_absent(conn: Connection, row: SigningRow) -> None:
-    insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(_signing)
-    conn.execute(insert.values(row._asdict()).on_conflict_do_nothing())
+    conn.execute(_insert(conn, _signing).values(row._asdict()).on_conflict_do_nothing())
 
 
 def put_secret(conn: Connection, name: str, sealed: bytes, at: str) -> None:
-    insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(_secrets)
-    row = insert.values(name=name, sealed=sealed, created_at=at, updated_at=at)
+    row = _insert(conn, _secrets).values(name=name, sealed=sealed, created_at=at, updated_at=at)
     conn.execute(row.on_conflict_do_update(index_elements=["name"], set_={"sealed": sealed, "updated_at": at}))
 
 
@@ -175,3 +230,8 @@ def secret_records(conn: Connection) -> list[SecretRecord]:
 
 def delete_secret(conn: Connection, name: str) -> bool:
     return conn.execute(delete(_secrets).where(_secrets.c.name == name)).rowcount == 1
+
+
+def _insert(conn: Connection, into: Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that may say what to do on a conflict, which both dialects spell alike."""
+    return postgresql.insert(into) if conn.dialect.name == "postgresql" else sqlite.insert(into)

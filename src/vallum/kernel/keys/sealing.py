@@ -22,7 +22,15 @@ from vallum.kernel.keys.errors import SealBroken
 from vallum.kernel.keys.model import Purpose
 from vallum.kernel.keys.xaes import KEY_BYTES, NONCE_BYTES, TAG_BYTES, Xaes256Gcm
 
-__all__ = ["MATERIAL_BYTES", "MAX_SEALED_BYTES", "SEALED_OVERHEAD_BYTES", "SealingKey", "binding", "version_of"]
+__all__ = [
+    "MATERIAL_BYTES",
+    "MAX_SEALED_BYTES",
+    "SEALED_OVERHEAD_BYTES",
+    "SealingKey",
+    "binding",
+    "check_value_of",
+    "version_of",
+]
 
 MATERIAL_BYTES = KEY_BYTES
 MAX_SEALED_BYTES = 1 << 30  # larger things go through `streaming`, which never holds them whole
@@ -39,6 +47,8 @@ _JOINABLE_OVERHEAD_BYTES = _HEADER_BYTES + TAG_BYTES
 # Each algorithm gets its own key: one key under two algorithms has no proof.
 _RANDOMISED_LABEL = b"vallum/keys/1 xaes-256-gcm"
 _JOINABLE_LABEL = b"vallum/keys/1 aes-256-siv"
+_CHECK_LABEL = b"vallum/keys/1 check-value"
+_CHECK_BYTES = 8
 
 
 class SealingKey:
@@ -133,6 +143,11 @@ def binding(tenant: str, purpose: Purpose) -> bytes:
         raise Invalid(f"a tenant id is 1 to {MAX_TENANT_BYTES} bytes long")
     use = purpose.encode()
     return bytes([len(name)]) + name + bytes([len(use)]) + use
+
+
+def check_value_of(material: bytes) -> str:
+    """What a key is known by when it is gone: 16 hexadecimal digits that tell keys apart and say nothing of them."""
+    return _expand(material, _CHECK_LABEL, _CHECK_BYTES).hex()
 
 
 def _header(sealed_format: int, version: int) -> bytes:

@@ -67,7 +67,9 @@ guards:finding:review               -          A          -            -        
 guards:case:read                    -          F          -            -         -        -      -         -        -      -
 keys:keyset:read                    A          A          -            -         -        A      -         -        -      A
 keys:keyset:rotate                  A          A          -            -         -        -      -         -        -      A
+keys:keyset:schedule                A          -          -            -         -        -      -         -        -      A
 keys:keyset:destroy                 F          -          -            -         -        -      -         -        -      A
+keys:rotation:overdue               -          -          -            -         -        -      -         -        -      A
 vault:secret:list                   A          A          -            -         -        A      -         -        -      A
 vault:secret:put                    F          -          -            -         -        -      -         -        -      A
 vault:secret:delete                 F          -          -            -         -        -      -         -        -      A
