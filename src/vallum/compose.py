@@ -168,6 +168,7 @@ class Platform:
         self.chores.every(300, self.identity.sign_in.sweep)
         self.chores.every(3600, self.identity.sessions.sweep)
         self.chores.every(3600, self.control.services.alerts.sweep)
+        self.chores.every(30, self.records.erase_copies_left)
         self.epochs.subscribe(KEYS_EPOCH, self.keyring.refresh)
         self.epochs.subscribe(KEYS_EPOCH, self.vault.refresh)
         self.epochs.subscribe(POLICY_EPOCH, self._refresh_policy)

@@ -30,7 +30,22 @@ def test_rotated_then_destroyed(start):
 
     refused = server.vallum("keysets", "destroy", "content", "--version", "1", stdin="n\n", check=False)
     assert refused.returncode == 1
+    current = server.vallum("keysets", "destroy", "content", "--version", "2", "--yes", check=False)
+    assert (current.returncode, "rotate first" in current.stderr) == (6, True)
+    with sqlite3.connect(server.data / "records.db", timeout=10) as conn:
+        (wrapped,) = conn.execute(
+            "SELECT wrapped FROM keyset_versions WHERE purpose = 'content' AND version = 1"
+        ).fetchone()
+    conn.close()
     server.vallum("keysets", "destroy", "content", "--version", "1", "--yes")
+    entries = [json.loads(line) for line in server.vallum("ledger", "tail", "--json").stdout.splitlines()]
+    (entry,) = [e for e in entries if e["action"] == "keys:keyset:destroy" and e["outcome"] == "ok"]
+    assert entry["context"].items() >= {
+        "tenant": "default", "purpose": "content", "version": "1",
+        "check_value": content["versions"][0]["check_value"],
+    }.items()  # fmt: skip
+    raw = b"".join(file.read_bytes() for file in server.data.glob("*.db*"))
+    assert wrapped not in raw
     report = json.loads(server.vallum("ledger", "verify", "--json").stdout)
     assert report["verified"]
     assert (report["contents"], report["shredded"]) == (2, 2)

@@ -60,11 +60,11 @@ def list_keysets(data: Data = None, url: Url = None, config: Config = None, as_j
         print_json(found)
         return
     rows = [
-        (k["tenant"], k["purpose"], v["version"], v["state"], v["root"], v["created_at"])
+        (k["tenant"], k["purpose"], v["version"], v["state"], v["root"], v["created_at"], v["check_value"])
         for k in found
         for v in k["versions"]
     ]
-    print_table(("TENANT", "PURPOSE", "VERSION", "STATE", "ROOT", "CREATED"), rows)
+    print_table(("TENANT", "PURPOSE", "VERSION", "STATE", "ROOT", "CREATED", "CHECK VALUE"), rows)
 
 
 @command(keysets, "status", performs=("read_key_status",), example="vallum keysets status --data vallum-data")
@@ -182,15 +182,16 @@ def destroy(
     purpose: Purpose,
     version: Annotated[int, typer.Option("--version", help="Which version.")],
     tenant: Tenant = "default",
+    current: Annotated[bool, typer.Option("--current", help="It is the one that seals now, and is meant.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Destroy a key version, and with it everything it sealed, for good."""
+    """Destroy a key version, and with it everything it sealed, for good. The entry names its check value."""
     if not yes:
         typer.confirm(f"Everything that {tenant}/{purpose} version {version} sealed will be lost. Go on?", abort=True)
     path = {"tenant": tenant, "purpose": purpose, "version": str(version)}
     with opened(data, url, config) as transport:
-        done = transport.perform("destroy_key", path=path)
+        done = transport.perform("destroy_key", path=path, query={"current": "true"} if current else None)
     report(as_json, done, f"destroyed {done['keys']} key")
 
 

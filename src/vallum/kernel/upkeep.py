@@ -57,7 +57,8 @@ class Upkeep:
         return KeyStatus(self._keyring.root_name, overdue, tuple(found))
 
     def run(self) -> None:
-        """Nothing due, no entry."""
+        """Nothing due, no entry. What another process erased has no copy left in SQLite's log afterwards."""
+        self._records.cut_log()
         for one in self.status().rotations:
             try:
                 if one.automatic and one.state != "current":

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from vallum.api.assets import system
 from vallum.api.control import Call, Services
-from vallum.api.routing import Route
+from vallum.api.routing import Prepared, Route
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import Invalid, NotFound
 from vallum.kernel.gate import Change
@@ -18,6 +18,8 @@ from vallum.kernel.upkeep import KeyStatus
 from vallum.kernel.values import TenantId
 
 __all__ = ["ROUTES"]
+
+_MAX_VERSION_DIGITS = 10  # of 32 bits
 
 
 class SecretValue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,6 +33,12 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """0 is never; null is what the settings say."""
 
     every_days: Annotated[int, Meta(ge=0, le=MAX_ROTATION_DAYS)] | None
+
+
+class DestroyQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`current` says that the version that seals now is meant."""
+
+    current: bool = False
 
 
 class Rotated(msgspec.Struct, frozen=True):
@@ -63,12 +71,15 @@ def rewrap(services: Services, call: Call, change: Change) -> Counted:
     return Counted(services.keyring.rewrap(change.conn))
 
 
+def name_key(services: Services, call: Call) -> Prepared:
+    """What the key is known by, for the entry: an auditor can tell which one went."""
+    value = services.keyring.check_value(TenantId(call.path["tenant"]), _purpose(call), _version(call))
+    return Prepared(context={"check_value": value})
+
+
 def destroy(services: Services, call: Call, change: Change) -> Counted:
-    try:
-        version = int(call.path["version"])
-    except ValueError:
-        raise Invalid("the version of a key is a number") from None
-    return Counted(services.keyring.destroy(change.conn, TenantId(call.path["tenant"]), _purpose(call), version))
+    tenant, purpose, version = TenantId(call.path["tenant"]), _purpose(call), _version(call)
+    return Counted(services.keyring.destroy(change.conn, tenant, purpose, version, current=call.query.current))
 
 
 def list_secrets(services: Services, call: Call) -> list[SecretRecord]:
@@ -88,6 +99,13 @@ def _purpose(call: Call) -> Purpose:
         return Purpose(call.path["purpose"])
     except ValueError:
         raise NotFound(f"a keyset's purpose is one of {', '.join(Purpose)}") from None
+
+
+def _version(call: Call) -> int:
+    text = call.path["version"]
+    if not text.isdecimal() or len(text) > _MAX_VERSION_DIGITS:
+        raise Invalid("the version of a key is a number")
+    return int(text)
 
 
 def _keyset(path: object, body: object) -> dict[str, str]:
@@ -127,7 +145,8 @@ ROUTES = (
     Route(
         method="DELETE", path="/keysets/{tenant}/{purpose}/versions/{version}", name="destroy_key",
         summary="Destroy a key version, and with it everything it sealed",
-        access="change", action=Action.KEYSET_DESTROY, asset=system, perform=destroy, answer=Counted,
+        access="change", action=Action.KEYSET_DESTROY, asset=system, prepare=name_key, perform=destroy,
+        query=DestroyQuery, answer=Counted,
         context=_keyset,
     ),
     Route(

@@ -220,20 +220,41 @@ class Keyring:
                 wrapped += table.replace_wrapped(
                     conn, row, anew, self._root.name, wrapped_at=at, check_value=check_value_of(material)
                 )
+        if wrapped:
+            table.erase_remains(conn)
         self._changed(conn)
         return wrapped
 
-    def destroy(self, conn: Connection, tenant: TenantId, purpose: Purpose, version: int | None = None) -> int:
+    def check_value(self, tenant: TenantId, purpose: Purpose, version: int) -> str:
+        """What a version is known by: its key's, where that can still be had, else what was kept of it, or `unknown`.
+
+        Raises Unavailable when the root is.
+        """
+        with self._records.read() as conn:
+            row = table.one_key(conn, tenant, purpose, version)
+        if row is None:
+            return "unknown"
+        with suppress(SealBroken, KeyDestroyed):
+            return check_value_of(self._unwrap(row))
+        return row.check_value or "unknown"
+
+    def destroy(
+        self, conn: Connection, tenant: TenantId, purpose: Purpose, version: int | None = None, *, current: bool = False
+    ) -> int:
         """Crypto-shred: erase one version's key, or all of them, and what they sealed is noise. Returns how many.
 
         Other processes may seal with the version for a quarter of a second more, and lose that too: rotate first,
-        and destroy the former version when its time has come. Raises NotFound when there is no such version.
+        and destroy the former version when its time has come. Raises NotFound when there is no such version,
+        Conflict for the one that seals now unless `current` says that it is meant.
         """
         rows = table.key_versions(conn, tenant, purpose)
         if not rows or (version is not None and all(row.version != version for row in rows)):
             which = "keyset" if version is None else f"version {version}"
             raise NotFound(f"there is no {which} for {purpose} of tenant {tenant}")
+        if version == rows[-1].version and rows[-1].wrapped is not None and not current:
+            raise Conflict(f"version {version} of {purpose} is the one that seals: rotate first, or say it is meant")
         destroyed = table.destroy_keys(conn, tenant, purpose, version, format_time(self._clock.now()))
+        table.erase_remains(conn)
         self._changed(conn)
         return destroyed
 

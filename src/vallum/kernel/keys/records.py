@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.keys.model import SecretRecord
-from vallum.kernel.store.records import metadata
+from vallum.kernel.store.records import erase_copies, metadata
 
 __all__ = [
     "KeyRow",
@@ -32,6 +32,7 @@ __all__ = [
     "all_keys",
     "delete_secret",
     "destroy_keys",
+    "erase_remains",
     "insert_key_if_absent",
     "insert_signing_if_absent",
     "keep_alert",
@@ -169,11 +170,24 @@ def replace_wrapped(
 
 
 def destroy_keys(conn: Connection, tenant: str, purpose: str, version: int | None, at: str) -> int:
-    """Erase one version's key, or all; returns how many held one until now."""
+    """Erase one version's key, or all; returns how many held one until now. `erase_remains` goes with it."""
     erased = update(_keys).where(_keys.c.tenant == tenant, _keys.c.purpose == purpose, _keys.c.wrapped.is_not(None))
     if version is not None:
         erased = erased.where(_keys.c.version == version)
     return conn.execute(erased.values(wrapped=None, destroyed_at=at)).rowcount
+
+
+def erase_remains(conn: Connection) -> None:
+    """Leave no copy of a wrapped key that was overwritten in SQLite's files.
+
+    A page that was split can keep a copy of a row in its unused part, where `secure_delete` does not look. It does
+    zero a page that is freed, so the table, small as it is, is emptied and filled again.
+    """
+    if conn.dialect.name == "sqlite":
+        rows = [row._asdict() for row in conn.execute(select(_keys))]
+        conn.execute(delete(_keys))
+        conn.execute(insert(_keys), rows)
+    erase_copies(conn)
 
 
 def signing_key(conn: Connection, name: str) -> SigningRow | None:

@@ -4,10 +4,14 @@ Owns the engine, its pragmas and the two kinds of transaction; tables belong to 
 share `metadata`. SQLite writes begin IMMEDIATE: a deferred transaction that upgrades from reading to writing
 fails at once instead of waiting its turn. `synchronous=FULL` keeps the promise that what was acknowledged is
 on disk. A busy or absent database is `Unavailable`, so that callers refuse rather than carry on.
+
+What must not be found again in SQLite's files is erased in three steps: `secure_delete` zeroes it where it lay, its
+owner writes the table anew where pages may hold copies, and `erase_copies` cuts the write-ahead log, which keeps pages
+as they were. PostgreSQL keeps dead rows until it vacuums, and its log (docs/keys.md says what to do).
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
@@ -17,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vallum.kernel.errors import Invalid, Unavailable
 
-__all__ = ["Records", "metadata"]
+__all__ = ["Records", "erase_copies", "metadata"]
 
 metadata = MetaData(
     naming_convention={
@@ -28,6 +32,8 @@ metadata = MetaData(
     }
 )
 
+_ERASING = "vallum_erasing"
+_ERASING_TIMEOUT_MS = 500  # cutting the log keeps writers waiting while it waits for readers: try again later instead
 BUSY_TIMEOUT_MS = 10_000  # a writer holds SQLite for milliseconds; ten seconds means that something is wrong
 
 
@@ -36,6 +42,7 @@ class Records:
 
     def __init__(self, url: str, *, pool_size: int = 5) -> None:
         """`url` is `sqlite:///PATH` or `postgresql://…`. Raises Invalid for any other."""
+        self._has_copies = False
         try:
             parsed = make_url(url)
         except ArgumentError as e:
@@ -69,7 +76,11 @@ class Records:
         with self._translated(), self._engine.begin() as conn:
             if self.dialect == "sqlite":
                 conn.exec_driver_sql("BEGIN IMMEDIATE")
+            conn.info.pop(_ERASING, None)
             yield conn
+            self._has_copies |= conn.info.pop(_ERASING, False)
+        with suppress(Unavailable):  # it is committed, whatever becomes of its copies; a chore tries again
+            self.erase_copies_left()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -84,6 +95,23 @@ class Records:
             finally:
                 conn.rollback()
 
+    def erase_copies_left(self) -> None:
+        """Cut the log if something was to be erased here and a reader was in the way. Quick when there is nothing."""
+        if self._has_copies:
+            self._has_copies = not self.cut_log()
+
+    def cut_log(self) -> bool:
+        """Bring SQLite's write-ahead log into the database and cut it to nothing; False while a reader needs it."""
+        if self.dialect != "sqlite":
+            return True
+        with self._translated(), self._engine.connect() as conn:
+            conn.exec_driver_sql(f"PRAGMA busy_timeout={_ERASING_TIMEOUT_MS}")
+            try:
+                is_busy = conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+            finally:
+                conn.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        return not is_busy
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -95,6 +123,11 @@ class Records:
             raise Unavailable(f"the {self.dialect} database did not answer: {_cause(e)}") from e
         except PoolTimeout as e:
             raise Unavailable(f"the {self.dialect} database did not answer: every connection is in use") from e
+
+
+def erase_copies(conn: Connection) -> None:
+    """When this transaction commits, leave no copy of what it overwrote in SQLite's log."""
+    conn.info[_ERASING] = True
 
 
 def _cause(error: DBAPIError) -> str:
