@@ -4,6 +4,7 @@ A platform is one process's share: the kernel, wired. The faces are built on it:
 `Background` in the one process that sequences, publishes and forgets what has expired.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from vallum.kernel.gate import Gate
 from vallum.kernel.identity import EPOCH as IDENTITY_EPOCH
 from vallum.kernel.identity import Identity, OidcConfig, OidcProvider
 from vallum.kernel.identity.roles import check_roles
-from vallum.kernel.keys import DEFAULT_TENANT, Keyring, RootKeyProvider, RotationRules, Rotations, Vault
+from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Lease, RootKeyProvider, RotationRules, Rotations, Vault
 from vallum.kernel.keys import EPOCH as KEYS_EPOCH
 from vallum.kernel.ledger.ledger import Ledger
 from vallum.kernel.ledger.publisher import Publisher
@@ -133,7 +134,7 @@ class Platform:
         gate = Gate(policy, ledger, writer, records, identity.grants)
         keys = settings.keys
         rules = RotationRules(keys.rotation_days, keys.rotate_automatically, keys.max_age_days)
-        upkeep = Upkeep(records, keyring, Rotations(keyring, clock, rules), gate, clock, SYSTEM_SUBJECT)
+        upkeep = Upkeep(records, keyring, vault, Rotations(keyring, clock, rules), gate, clock, SYSTEM_SUBJECT)
         services = Services(
             records,
             clock,
@@ -165,6 +166,7 @@ class Platform:
         self.epochs.subscribe(INVENTORY_EPOCH, self.inventory.refresh)
         self.epochs.subscribe(IDENTITY_EPOCH, self.identity.refresh)
         self.chores.every(30, self.identity.api_keys.flush_uses)
+        self.chores.every(30, self.vault.flush_uses)
         self.chores.every(300, self.identity.sign_in.sweep)
         self.chores.every(3600, self.identity.sessions.sweep)
         self.chores.every(3600, self.control.services.alerts.sweep)
@@ -393,8 +395,6 @@ def open_mutual_tls(platform: Platform, certificate: "ServerCertificate | None")
 
 
 def _gateway(platform: Platform) -> Any:
-    import asyncio
-
     from vallum.demo import demo_documents
     from vallum.gateway.app import GatewayApp
     from vallum.gateway.authentication import Authenticator
@@ -408,12 +408,8 @@ def _gateway(platform: Platform) -> Any:
     from vallum.retrieval import PassageIndex
 
     settings = platform.settings
-
-    async def reveal(name: str) -> str:
-        value = await asyncio.to_thread(platform.vault.reveal, name)
-        return value.decode()
-
-    pool = ProviderPool(platform.inventory, reveal, lambda: PassageIndex(demo_documents()))
+    leases = _VaultLeases(platform.vault)
+    pool = ProviderPool(platform.inventory, leases, lambda: PassageIndex(demo_documents()), platform.clock)
     platform.epochs.subscribe(KEYS_EPOCH, pool.forget)
     authenticator = Authenticator(platform.identity.api_keys, platform.identity.delegations, platform.writer)
     counters = open_counters(settings.counters.url or "memory:")
@@ -438,6 +434,19 @@ def _gateway(platform: Platform) -> Any:
     models = ModelList(authenticator, platform.gate, platform.writer, platform.inventory)
     closing = (pipeline.close, authenticator.close, pool.close, counters.close)
     return GatewayApp(pipeline, models, telemetry, closing)
+
+
+class _VaultLeases:
+    """The vault, beside the event loop."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    async def current(self, name: str, consumer: str) -> Lease:
+        return await asyncio.to_thread(self._vault.reveal, name, consumer)
+
+    async def other(self, name: str, consumer: str) -> Lease | None:
+        return await asyncio.to_thread(self._vault.reveal_other, name, consumer)
 
 
 def _directory(identity: Identity, inventory: Inventory, policy_changes: PolicyChanges, alerts: Alerts) -> Directory:

@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import openai
@@ -86,6 +87,11 @@ def test_declared_planned_applied_and_used(start, parrot, tmp_path):
     assert "nothing to change" in server.vallum("plan", folder).stdout
 
     key = server.vallum("keys", "issue", "support", "--label", "laptop").stdout.strip()
+    with pytest.raises(openai.InternalServerError) as refused:  # the secret is bound to nobody yet
+        ask(server, key)
+    assert refused.value.code == "upstream_credentials"
+    server.vallum("secrets", "put", "local-key", "--for", "provider:local", stdin="a-secret-for-the-parrot\n")
+    time.sleep(1)  # by then every process has heard of it
     assert ask(server, key) == "polly / Bearer a-secret-for-the-parrot"
 
     (folder / "support.toml").write_text(FILES.format(url=parrot).replace("support@", "help@"))

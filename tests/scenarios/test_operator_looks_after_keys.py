@@ -159,3 +159,33 @@ def test_secrets_are_listed_by_name_and_deleted(server):
     server.vallum("secrets", "delete", "scratch")
     assert server.vallum("secrets", "delete", "scratch", check=False).returncode == 5
     assert server.vallum("secrets", "put", "Bad Name", stdin="x\n", check=False).returncode == 2
+
+
+def test_a_secret_is_replaced_with_an_overlap_and_gone_back_to(server):
+    for refused in (("--for", "openai"), ("--overlap", "ever"), ("--overlap", "31d")):
+        assert server.vallum("secrets", "put", "rotating", *refused, stdin="x\n", check=False).returncode == 2
+    assert server.vallum("secrets", "versions", "rotating", check=False).returncode == 5
+    assert "for nobody" in server.vallum("secrets", "put", "rotating", stdin="first value\n").stderr
+    made = json.loads(
+        server.vallum("secrets", "put", "rotating", "--for", "provider:b", "--for", "provider:a", "--overlap", "24h",
+                      "--json", stdin="second value\n").stdout
+    )  # fmt: skip
+    assert (made["version"], made["consumers"]) == (2, ["provider:a", "provider:b"])
+    versions = json.loads(server.vallum("secrets", "versions", "rotating", "--json").stdout)
+    assert [(v["version"], v["state"]) for v in versions] == [(1, "former"), (2, "current")]
+    assert "version 1 of rotating is in use again" in server.vallum("secrets", "rollback", "rotating").stderr
+    assert server.vallum("secrets", "rollback", "rotating", check=False).returncode == 6
+    server.vallum("secrets", "put", "rotating", "--overlap", "0", stdin="third value\n")
+    assert "3" in server.vallum("secrets", "versions", "rotating").stdout
+    assert len(json.loads(server.vallum("secrets", "versions", "rotating", "--json").stdout)) == 1
+    server.vallum("secrets", "delete", "rotating")
+    entries = [json.loads(line) for line in server.vallum("ledger", "tail", "--json").stdout.splitlines()]
+    changes = [e for e in entries if e["kind"] == "change" and e["outcome"] == "ok"]
+    own = [e for e in changes if e["context"].get("name") == "rotating"]
+    assert [e["action"].rpartition(":")[2] for e in own] == ["put", "put", "rollback", "put", "delete"]
+    assert own[1]["context"]["consumers"] == "provider:b provider:a"
+    assert own[1]["context"]["overlap_seconds"] == 86_400
+    files = (server.data.parent / "data.log", server.data / "records.db")
+    everything = "".join(file.read_text(errors="replace") for file in files)
+    assert " value" not in "".join(json.dumps(e) for e in own)
+    assert "second value" not in everything

@@ -16,6 +16,7 @@ from vallum.api.resources import (
     policy,
     policy_changes,
     policy_questions,
+    secrets,
     status,
     tokens,
 )
@@ -36,6 +37,7 @@ ROUTES: Sequence[Route] = (
     *guards.ROUTES,
     *alerts.ROUTES,
     *keys.ROUTES,
+    *secrets.ROUTES,
     *policy.ROUTES,
     *policy_changes.ROUTES,
     *policy_questions.ROUTES,

@@ -129,7 +129,8 @@ def _quick_start(
         secret = _first_line(key_file) if key_file is not None else ""
         models = _upstream_models(upstream, secret)
         if secret:
-            _perform(platform, "put_secret", path={"name": _UPSTREAM}, body={"value": secret})
+            body = {"value": secret, "consumers": [f"provider:{_UPSTREAM}"], "overlap_seconds": 0}
+            _perform(platform, "put_secret", path={"name": _UPSTREAM}, body=body)
         files["upstream.toml"] = _upstream_configuration(upstream, models, bool(secret))
         application, model = _QUICK_APPLICATION, models[0]
     if application is None:

@@ -1,4 +1,4 @@
-"""`vallum secrets` (the vault) and `vallum keysets`."""
+"""`vallum keysets`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,49 +6,17 @@ from typing import Annotated
 import typer
 
 from vallum.cli.options import AsJson, Config, Data, Url, parse_duration
-from vallum.cli.output import print_json, print_table, read_secret_line, report, say
+from vallum.cli.output import print_json, print_table, report, say
 from vallum.cli.registry import command, group
 from vallum.cli.transport import local_settings, moved_keys, opened
 from vallum.kernel.errors import Invalid
 
-__all__ = ["keysets", "secrets"]
+__all__ = ["keysets"]
 
-secrets = group("The vault: providers' keys, by name.")
 keysets = group("Keysets: the keys that seal contents, fields and secrets.")
 
-Name = Annotated[str, typer.Argument(help="The secret's name.")]
 Tenant = Annotated[str, typer.Option("--tenant", help="Whose keyset.")]
 Purpose = Annotated[str, typer.Argument(help="content, fields, artifacts, signing, secrets …")]
-
-
-@command(secrets, "put", performs=("put_secret",), example="vallum secrets put openai --data vallum-data < key.txt")
-def put_secret(name: Name, data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False) -> None:
-    """Keep a secret: asked for on a terminal, else the first line of standard input. Never an argument."""
-    value = read_secret_line("Value: ")
-    with opened(data, url, config) as transport:
-        transport.perform("put_secret", path={"name": name}, body={"value": value})
-    report(as_json, {"name": name}, f"the vault holds {name}")
-
-
-@command(secrets, "list", performs=("list_secrets",), example="vallum secrets list --data vallum-data")
-def list_secrets(data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False) -> None:
-    """List names and times, never values."""
-    with opened(data, url, config) as transport:
-        found = transport.perform("list_secrets")
-    if as_json:
-        print_json(found)
-        return
-    print_table(("NAME", "CREATED", "UPDATED"), [(s["name"], s["created_at"], s["updated_at"]) for s in found])
-
-
-@command(secrets, "delete", performs=("delete_secret",), example="vallum secrets delete openai --data vallum-data")
-def delete_secret(
-    name: Name, data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False
-) -> None:
-    """Forget a secret."""
-    with opened(data, url, config) as transport:
-        transport.perform("delete_secret", path={"name": name})
-    report(as_json, {"name": name}, f"the vault forgot {name}")
 
 
 @command(keysets, "list", performs=("list_keysets",), example="vallum keysets list --data vallum-data")

@@ -6,7 +6,20 @@ from typing import Annotated
 import typer
 
 from vallum import __version__
-from vallum.cli import access, account, alerts, certificates, configuration, grants, guard, keys, ledger, policy, server
+from vallum.cli import (
+    access,
+    account,
+    alerts,
+    certificates,
+    configuration,
+    grants,
+    guard,
+    keys,
+    ledger,
+    policy,
+    secrets,
+    server,
+)
 from vallum.kernel.errors import (
     Conflict,
     Denied,
@@ -47,7 +60,7 @@ certificates.add_to(access.services)
 app.add_typer(grants.app, name="access")
 app.add_typer(account.app, name="account")
 app.add_typer(alerts.app, name="alerts")
-app.add_typer(keys.secrets, name="secrets")
+app.add_typer(secrets.secrets, name="secrets")
 app.add_typer(keys.keysets, name="keysets")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")

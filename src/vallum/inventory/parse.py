@@ -88,7 +88,7 @@ def _declarations(file: str, text: str, problems: list[str]) -> list[tuple[str, 
 
 def _hint(problem: str) -> str:
     if "unknown field `api_key`" in problem or "unknown field `key`" in problem:
-        return problem + ": put the key into the vault (vallum secrets put NAME) and write secret = NAME"
+        return problem + ": put the key into the vault (vallum secrets put NAME --for …) and write secret = NAME"
     return problem
 
 

@@ -69,7 +69,9 @@ class Action(StrEnum):
     ROTATION_OVERDUE = "keys:rotation:overdue"
     SECRET_LIST = "vault:secret:list"  # noqa: S105  an action's name
     SECRET_PUT = "vault:secret:put"  # noqa: S105
+    SECRET_ROLLBACK = "vault:secret:rollback"  # noqa: S105
     SECRET_DELETE = "vault:secret:delete"  # noqa: S105
+    SECRET_EXPIRE = "vault:secret:expire"  # noqa: S105
 
     ALERT_RAISE = "monitor:alert:raise"
     ALERT_READ = "monitor:alert:read"

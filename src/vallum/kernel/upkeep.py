@@ -1,4 +1,6 @@
-"""What Vallum does for its own keys: rotate what is due, and say what is overdue. Through the gate, as anybody.
+"""What Vallum does for its own keys: rotate what is due, say what is overdue, erase secrets that were replaced.
+
+Through the gate, as anybody.
 
 The background process calls `run` each hour. What cannot be replaced without somebody's help (the root key, signing
 keys, API keys, client secrets) is only reported: one entry of kind `alert` a week for each thing that is overdue, so
@@ -14,7 +16,7 @@ from vallum.kernel.clock import Clock
 from vallum.kernel.errors import VallumError
 from vallum.kernel.gate import Gate
 from vallum.kernel.identity.ageing import ageing_credentials
-from vallum.kernel.keys import Keyring, Purpose, Rotation, Rotations
+from vallum.kernel.keys import Keyring, Purpose, Rotation, Rotations, Vault
 from vallum.kernel.keys.records import alert_due, keep_alert
 from vallum.kernel.store.records import Records
 from vallum.kernel.values import AssetRef, Subject, TenantId
@@ -39,11 +41,19 @@ class Upkeep:
     """Safe to share between threads."""
 
     def __init__(
-        self, records: Records, keyring: Keyring, rotations: Rotations, gate: Gate, clock: Clock, subject: Subject
+        self,
+        records: Records,
+        keyring: Keyring,
+        vault: Vault,
+        rotations: Rotations,
+        gate: Gate,
+        clock: Clock,
+        subject: Subject,
     ) -> None:
         """`subject` is Vallum itself."""
         self._records = records
         self._keyring = keyring
+        self._vault = vault
         self._gate = gate
         self._clock = clock
         self._subject = subject
@@ -58,6 +68,7 @@ class Upkeep:
 
     def run(self) -> None:
         """Nothing due, no entry. What another process erased has no copy left in SQLite's log afterwards."""
+        self._erase_secrets()
         self._records.cut_log()
         for one in self.status().rotations:
             try:
@@ -67,6 +78,14 @@ class Upkeep:
                     self._alert(one)
             except VallumError as e:
                 _log.error("the upkeep of %s %s failed: %s", one.kind, one.name, e)
+
+    def _erase_secrets(self) -> None:
+        with self._records.read() as conn:
+            versions = self._vault.expired(conn)
+        if not versions:
+            return
+        with self._gate.change(self._subject, Action.SECRET_EXPIRE, _SYSTEM, {"versions": versions}) as change:
+            self._vault.erase_expired(change.conn)
 
     def _rotate(self, one: Rotation) -> None:
         tenant, _, purpose = one.name.rpartition("/")

@@ -18,6 +18,7 @@ class Upstream:
 
     def __init__(self):
         self.requests = []
+        self.unknown_keys = set()
         self.tries = Counter()
         self.hung_up = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -67,6 +68,8 @@ class Upstream:
         if model == "hang":
             await self._wait_for_hang_up(reader)
             return False
+        if headers.get("authorization", "").removeprefix("Bearer ") in self.unknown_keys:
+            return await self._send(writer, 401, {"error": {"message": "no such key"}})
         if model.startswith("status-"):
             return await self._send(
                 writer, int(model[7:]), {"error": {"message": "PROMPT ECHOED: " + json.dumps(body)}}
@@ -398,7 +401,11 @@ async def gateway(settings, upstream):
     models = [f'[models.{name}]\nprovider = "up"' for name in MODELS]
     allowed = ", ".join(f'"{name}"' for name in (*MODELS, "dead", "dead-with-fallback", "claude"))
     files = {"a.toml": CONFIGURATION.format(url=upstream.url, models=allowed) + "\n".join(models)}
-    running.perform("put_secret", path={"name": "up"}, body={"value": "upstream-credential"})
+    running.perform(
+        "put_secret",
+        path={"name": "up"},
+        body={"value": "upstream-credential", "consumers": ["provider:up", "provider:claude"]},
+    )
     running.perform("apply", body={"files": files})
     running.key()
     yield running

@@ -40,7 +40,7 @@ def platform(records_url, tmp_path):
 
 def upkeep(platform, clock, **rules):
     rotations = Rotations(platform.keyring, clock, RotationRules(**{"rotation_days": 90, "max_age_days": 365, **rules}))
-    return Upkeep(platform.records, platform.keyring, rotations, platform.gate, clock, SYSTEM_SUBJECT)
+    return Upkeep(platform.records, platform.keyring, platform.vault, rotations, platform.gate, clock, SYSTEM_SUBJECT)
 
 
 def entries(platform, kind):

@@ -1,4 +1,4 @@
-"""Keysets and the vault's secrets."""
+"""Keysets: their versions, their schedules, and destroying a key."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -12,7 +12,7 @@ from vallum.api.routing import Prepared, Route
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import Invalid, NotFound
 from vallum.kernel.gate import Change
-from vallum.kernel.keys import KeysetRecord, Purpose, SecretRecord
+from vallum.kernel.keys import KeysetRecord, Purpose
 from vallum.kernel.keys.rotation import MAX_ROTATION_DAYS
 from vallum.kernel.upkeep import KeyStatus
 from vallum.kernel.values import TenantId
@@ -20,13 +20,6 @@ from vallum.kernel.values import TenantId
 __all__ = ["ROUTES"]
 
 _MAX_VERSION_DIGITS = 10  # of 32 bits
-
-
-class SecretValue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    value: Annotated[str, Meta(min_length=1, max_length=65_536)]
-
-    def __repr__(self) -> str:
-        return "SecretValue(…)"
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,18 +73,6 @@ def name_key(services: Services, call: Call) -> Prepared:
 def destroy(services: Services, call: Call, change: Change) -> Counted:
     tenant, purpose, version = TenantId(call.path["tenant"]), _purpose(call), _version(call)
     return Counted(services.keyring.destroy(change.conn, tenant, purpose, version, current=call.query.current))
-
-
-def list_secrets(services: Services, call: Call) -> list[SecretRecord]:
-    return services.vault.list()
-
-
-def put_secret(services: Services, call: Call, change: Change) -> None:
-    services.vault.put(change.conn, call.path["name"], call.body.value.encode())
-
-
-def delete_secret(services: Services, call: Call, change: Change) -> None:
-    services.vault.delete(change.conn, call.path["name"])
 
 
 def _purpose(call: Call) -> Purpose:
@@ -148,20 +129,5 @@ ROUTES = (
         access="change", action=Action.KEYSET_DESTROY, asset=system, prepare=name_key, perform=destroy,
         query=DestroyQuery, answer=Counted,
         context=_keyset,
-    ),
-    Route(
-        method="GET", path="/secrets", name="list_secrets", summary="Names in the vault, never values",
-        access="read", action=Action.SECRET_LIST, asset=system, perform=list_secrets, answer=list[SecretRecord],
-    ),
-    Route(
-        method="PUT", path="/secrets/{name...}", name="put_secret", summary="Keep a secret under a name",
-        access="change", action=Action.SECRET_PUT, asset=system, perform=put_secret,
-        body=SecretValue, max_body_bytes=1 << 20, status=204,
-        context=lambda path, body: {"name": path["name"][:128]},
-    ),
-    Route(
-        method="DELETE", path="/secrets/{name...}", name="delete_secret", summary="Forget a secret",
-        access="change", action=Action.SECRET_DELETE, asset=system, perform=delete_secret, status=204,
-        context=lambda path, body: {"name": path["name"][:128]},
     ),
 )  # fmt: skip

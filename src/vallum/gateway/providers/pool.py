@@ -1,6 +1,12 @@
-"""One upstream a provider, made on first use, and asking them in order: retries, then fallbacks, breakers aside."""
+"""One upstream a provider, made on first use, and asking them in order: retries, then fallbacks, breakers aside.
+
+A provider's secret is leased as the consumer `provider:NAME`, and asked for anew when the lease is over. Where the
+provider refuses it while a former version is still readable (one was put before the provider knew it, or withdrawn too
+soon), the request is tried once with that.
+"""
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,11 +17,16 @@ from vallum.gateway.providers.breaker import Breaker
 from vallum.gateway.providers.extractive import ExtractiveUpstream
 from vallum.gateway.providers.failures import UpstreamFailed, check_answer
 from vallum.gateway.providers.http import HttpUpstream
-from vallum.gateway.providers.port import Call, Upstream, UpstreamAnswer, UpstreamStream
+from vallum.gateway.providers.port import Call, Leases, Upstream, UpstreamAnswer, UpstreamStream
 from vallum.inventory import Inventory, Model, Provider
+from vallum.kernel.clock import Clock
+from vallum.kernel.errors import Denied, NotFound
+from vallum.kernel.keys import Lease
 from vallum.retrieval import PassageIndex
 
 __all__ = ["Candidate", "ProviderPool"]
+
+_log = logging.getLogger("vallum")
 
 T = TypeVar("T")
 
@@ -38,17 +49,19 @@ class _Open:
     provider: Provider
     upstream: Upstream
     breaker: Breaker
+    lease: Lease | None
 
 
 class ProviderPool:
     """For one event loop."""
 
     def __init__(
-        self, inventory: Inventory, reveal: Callable[[str], Awaitable[str]], open_index: Callable[[], PassageIndex]
+        self, inventory: Inventory, leases: Leases, open_index: Callable[[], PassageIndex], clock: Clock
     ) -> None:
-        """`reveal` gives a vault secret; it is asked once a provider, until `forget`."""
+        """`leases` gives the vault's secrets; it is asked when a lease is over, and after `forget`."""
         self._inventory = inventory
-        self._reveal = reveal
+        self._leases = leases
+        self._clock = clock
         self._open_index = open_index
         self._open: dict[str, _Open] = {}
         self._stale = False
@@ -105,7 +118,7 @@ class ProviderPool:
                     failure = _broken(candidate)
                     break
                 try:
-                    answer = await ask(opened.upstream, candidate)
+                    answer = await self._ask(opened, candidate, ask)
                 except UpstreamFailed as e:
                     failure = e
                     _note(opened.breaker, e)
@@ -118,6 +131,22 @@ class ProviderPool:
             if not failure.retryable:
                 break
         raise failure
+
+    async def _ask(self, opened: _Open, candidate: Candidate, ask: Callable[[Upstream, Candidate], Awaitable[T]]) -> T:
+        try:
+            return await ask(opened.upstream, candidate)
+        except UpstreamFailed as e:
+            if e.error_code != "upstream_credentials" or opened.lease is None:
+                raise
+            other = await self._lease(candidate, self._leases.other)
+            if other is None or other.value == opened.lease.value:
+                self._open.pop(candidate.provider_name, None)  # the next request begins with the one in use
+                raise
+        _log.warning(
+            "the provider %s refused version %d of its secret: trying version %d",
+            candidate.provider_name, opened.lease.version, other.version,
+        )  # fmt: skip
+        return await ask(self._take(candidate, other, opened.breaker).upstream, candidate)
 
     async def close(self) -> None:
         for opened in self._open.values():
@@ -132,15 +161,39 @@ class ProviderPool:
             del old
         opened = self._open.get(candidate.provider_name)
         if opened is None or opened.provider != candidate.provider:
-            provider = candidate.provider
-            upstream: Upstream
-            if provider.kind == "extractive":
-                upstream = ExtractiveUpstream(self._open_index())
-            else:
-                upstream = HttpUpstream(provider, await self._reveal(provider.secret) if provider.secret else "")
-            opened = _Open(provider, upstream, Breaker(provider.failures_before_open, provider.open_seconds))
-            self._open[candidate.provider_name] = opened
+            return self._take(candidate, await self._lease(candidate, self._leases.current))
+        if opened.lease is not None and opened.lease.until <= self._clock.now().timestamp():
+            lease = await self._lease(candidate, self._leases.current)
+            if lease is None or lease.value != opened.lease.value:
+                return self._take(candidate, lease)
+            opened.lease = lease
         return opened
+
+    def _take(self, candidate: Candidate, lease: Lease | None, breaker: Breaker | None = None) -> _Open:
+        provider = candidate.provider
+        upstream: Upstream
+        if provider.kind == "extractive":
+            upstream = ExtractiveUpstream(self._open_index())
+        else:
+            upstream = HttpUpstream(provider, "" if lease is None else lease.value.decode())
+        breaker = breaker or Breaker(provider.failures_before_open, provider.open_seconds)
+        opened = self._open[candidate.provider_name] = _Open(provider, upstream, breaker, lease)
+        return opened
+
+    async def _lease(self, candidate: Candidate, ask: Callable[[str, str], Awaitable[Lease | None]]) -> Lease | None:
+        """None for a provider without a secret, and when there is no other version. Raises UpstreamFailed."""
+        if not candidate.provider.secret:
+            return None
+        try:
+            return await ask(candidate.provider.secret, f"provider:{candidate.provider_name}")
+        except (Denied, NotFound) as e:
+            self._open.pop(candidate.provider_name, None)
+            _log.error("the provider %s has no credentials: %s", candidate.provider_name, e)
+            raise UpstreamFailed(
+                502, "upstream_credentials",
+                "Vallum has no credentials for the provider: its operator must check the provider's secret",
+                retryable=False,
+            ) from e  # fmt: skip
 
 
 def _named(call: Call, candidate: Candidate) -> Call:

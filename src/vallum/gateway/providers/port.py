@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vallum.gateway.protocols import WireProtocol
+from vallum.kernel.keys import Lease
 
-__all__ = ["Call", "Upstream", "UpstreamAnswer", "UpstreamStream"]
+__all__ = ["Call", "Leases", "Upstream", "UpstreamAnswer", "UpstreamStream"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,18 @@ class UpstreamStream:
 
     chunks: AsyncIterator[bytes]
     refused: UpstreamAnswer | None = None
+
+
+class Leases(Protocol):
+    """The vault's secrets, by name and consumer. Both raise NotFound and SecretRefused."""
+
+    async def current(self, name: str, consumer: str) -> Lease:
+        """The version in use."""
+        ...
+
+    async def other(self, name: str, consumer: str) -> Lease | None:
+        """A former version that is still readable."""
+        ...
 
 
 class Upstream(Protocol):

@@ -4,9 +4,9 @@ Owns sealing, streams, signing keys at rest and the vault. Leaves the root key t
 pyca/cryptography. The formats are documented, with test vectors, in docs/keys.md.
 """
 
-from vallum.kernel.keys.errors import KeyDestroyed, OtherEnvironment, RootKeyRefused, SealBroken
+from vallum.kernel.keys.errors import KeyDestroyed, OtherEnvironment, RootKeyRefused, SealBroken, SecretRefused
 from vallum.kernel.keys.keyring import EPOCH, Keyring
-from vallum.kernel.keys.model import DEFAULT_TENANT, KeysetRecord, KeyVersion, Purpose, SecretRecord
+from vallum.kernel.keys.model import DEFAULT_TENANT, KeysetRecord, KeyVersion, Purpose, SecretRecord, SecretVersion
 from vallum.kernel.keys.providers import (
     AwsKey,
     AzureKey,
@@ -22,11 +22,14 @@ from vallum.kernel.keys.providers import (
 )
 from vallum.kernel.keys.rotation import Rotation, RotationRules, Rotations, rotation_of
 from vallum.kernel.keys.streaming import StreamBroken, decrypt_stream, encrypt_stream
-from vallum.kernel.keys.vault import Vault
+from vallum.kernel.keys.vault import LEASE_SECONDS, MAX_OVERLAP_SECONDS, OVERLAP_SECONDS, Lease, Vault
 
 __all__ = [
     "DEFAULT_TENANT",
     "EPOCH",
+    "LEASE_SECONDS",
+    "MAX_OVERLAP_SECONDS",
+    "OVERLAP_SECONDS",
     "AwsKey",
     "AzureKey",
     "FileRoot",
@@ -36,6 +39,7 @@ __all__ = [
     "KeyVersion",
     "Keyring",
     "KeysetRecord",
+    "Lease",
     "OtherEnvironment",
     "Pkcs11Root",
     "Purpose",
@@ -47,6 +51,8 @@ __all__ = [
     "Rotations",
     "SealBroken",
     "SecretRecord",
+    "SecretRefused",
+    "SecretVersion",
     "StreamBroken",
     "Transit",
     "TransitAnswer",

@@ -1,8 +1,8 @@
 """What goes wrong with keys, by what the caller should do about it."""
 
-from vallum.kernel.errors import IntegrityError, Invalid, NotFound
+from vallum.kernel.errors import Denied, IntegrityError, Invalid, NotFound
 
-__all__ = ["KeyDestroyed", "RootKeyRefused", "SealBroken"]
+__all__ = ["KeyDestroyed", "RootKeyRefused", "SealBroken", "SecretRefused"]
 
 
 class SealBroken(IntegrityError):
@@ -30,3 +30,9 @@ class RootKeyRefused(Invalid):
     """The root key cannot be used as it lies there: absent, readable by others, or not opened by this passphrase."""
 
     code = "root_key_refused"
+
+
+class SecretRefused(Denied):
+    """The secret is bound to others, or to nobody: put it again, naming who may have it."""
+
+    code = "secret_refused"

@@ -7,7 +7,7 @@ import msgspec
 
 from vallum.kernel.values import TenantId
 
-__all__ = ["DEFAULT_TENANT", "KeyVersion", "KeysetRecord", "Purpose", "SecretRecord"]
+__all__ = ["DEFAULT_TENANT", "KeyVersion", "KeysetRecord", "Purpose", "SecretRecord", "SecretVersion"]
 
 DEFAULT_TENANT = TenantId("default")  # what belongs to the installation and not to one tenant
 
@@ -53,3 +53,19 @@ class SecretRecord(msgspec.Struct, frozen=True):
     name: str
     created_at: str
     updated_at: str
+    version: int  # the one in use
+    consumers: tuple[str, ...]  # who may have it; `any` for one put before there were consumers
+    last_used_at: str | None = None  # of any version, to the minute
+    last_used_by: str | None = None
+
+
+class SecretVersion(msgspec.Struct, frozen=True):
+    """One version of a secret, without its value. A former one is readable until a time, and then erased."""
+
+    version: int
+    state: Literal["current", "former"]
+    consumers: tuple[str, ...]
+    created_at: str
+    readable_until: str | None
+    last_used_at: str | None
+    last_used_by: str | None

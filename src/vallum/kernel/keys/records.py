@@ -10,43 +10,53 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
+    Double,
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
     Table,
     Text,
     delete,
+    func,
     insert,
+    or_,
     select,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from vallum.kernel.keys.model import SecretRecord
 from vallum.kernel.store.records import erase_copies, metadata
 
 __all__ = [
     "KeyRow",
+    "SecretRow",
     "SigningRow",
     "alert_due",
     "all_keys",
+    "claim_version",
+    "count_expired",
     "delete_secret",
     "destroy_keys",
     "erase_remains",
+    "erase_versions",
     "insert_key_if_absent",
     "insert_signing_if_absent",
+    "insert_version",
     "keep_alert",
+    "keep_use",
     "key_versions",
+    "lock_secret",
     "newest_key",
     "one_key",
     "put_schedule",
-    "put_secret",
     "replace_wrapped",
     "schedules",
-    "sealed_secret",
-    "secret_records",
+    "secret_version",
+    "secret_versions",
+    "secrets",
     "signing_key",
     "signing_keys",
+    "use_version",
 ]
 
 _keys = Table(
@@ -93,9 +103,24 @@ _secrets = Table(
     "secrets",
     metadata,
     Column("name", Text, primary_key=True),
-    Column("sealed", LargeBinary, nullable=False),
     Column("created_at", Text, nullable=False),
     Column("updated_at", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),  # the one in use
+    Column("newest", BigInteger, nullable=False),  # numbers are not given out again
+)
+
+_secret_versions = Table(
+    "secret_versions",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("consumers", Text, nullable=False),  # space-separated, sorted
+    Column("created_at", Text, nullable=False),
+    Column("expires_at_seconds", Double),  # NULL for the one in use
+    Column("last_used_at", Text),
+    Column("last_used_by", Text),
+    PrimaryKeyConstraint("name", "version"),
 )
 
 
@@ -116,6 +141,21 @@ class SigningRow(NamedTuple):
     public: bytes
     sealed: bytes
     created_at: str
+
+
+class SecretRow(NamedTuple):
+    name: str
+    version: int
+    sealed: bytes
+    consumers: str
+    created_at: str
+    expires_at_seconds: float | None
+    last_used_at: str | None
+    last_used_by: str | None
+    is_current: bool = False
+
+    def __repr__(self) -> str:
+        return f"SecretRow({self.name}, {self.version})"
 
 
 def key_versions(conn: Connection, tenant: str, purpose: str) -> list[KeyRow]:
@@ -228,21 +268,83 @@ def insert_signing_if_absent(conn: Connection, row: SigningRow) -> None:
     conn.execute(_insert(conn, _signing).values(row._asdict()).on_conflict_do_nothing())
 
 
-def put_secret(conn: Connection, name: str, sealed: bytes, at: str) -> None:
-    row = _insert(conn, _secrets).values(name=name, sealed=sealed, created_at=at, updated_at=at)
-    conn.execute(row.on_conflict_do_update(index_elements=["name"], set_={"sealed": sealed, "updated_at": at}))
+def claim_version(conn: Connection, name: str, at: str) -> tuple[int, int]:
+    """The number of a fresh version, and that of the one in use (0: none). Holds the secret until the commit."""
+    fresh = _insert(conn, _secrets).values(name=name, created_at=at, updated_at=at, version=0, newest=0)
+    conn.execute(fresh.on_conflict_do_nothing())
+    claimed = update(_secrets).where(_secrets.c.name == name).values(newest=_secrets.c.newest + 1)
+    row = conn.execute(claimed.returning(_secrets.c.newest, _secrets.c.version)).one()
+    return row.newest, row.version
 
 
-def sealed_secret(conn: Connection, name: str) -> bytes | None:
-    return conn.execute(select(_secrets.c.sealed).where(_secrets.c.name == name)).scalar_one_or_none()
+def lock_secret(conn: Connection, name: str) -> bool:
+    """Hold the secret until the commit; False when there is none."""
+    return conn.execute(update(_secrets).where(_secrets.c.name == name).values(name=name)).rowcount == 1
 
 
-def secret_records(conn: Connection) -> list[SecretRecord]:
-    listed = select(_secrets.c.name, _secrets.c.created_at, _secrets.c.updated_at).order_by(_secrets.c.name)
-    return [SecretRecord(*row) for row in conn.execute(listed)]
+def insert_version(conn: Connection, row: SecretRow) -> None:
+    fields = row._asdict()
+    del fields["is_current"]
+    conn.execute(insert(_secret_versions).values(**fields))
+
+
+def use_version(conn: Connection, name: str, version: int, others_until: float, at: str) -> None:
+    """The one in use from now on; all others end then, or when they would have ended anyway."""
+    here = _secret_versions.c.name == name
+    c = _secret_versions.c
+    conn.execute(update(_secrets).where(_secrets.c.name == name).values(version=version, updated_at=at))
+    conn.execute(update(_secret_versions).where(here, c.version == version).values(expires_at_seconds=None))
+    later = or_(c.expires_at_seconds.is_(None), c.expires_at_seconds > others_until)
+    conn.execute(
+        update(_secret_versions).where(here, c.version != version, later).values(expires_at_seconds=others_until)
+    )
+
+
+def secret_version(conn: Connection, name: str, version: int) -> SecretRow | None:
+    return next((row for row in secret_versions(conn, name) if row.version == version), None)
+
+
+def secret_versions(conn: Connection, name: str) -> list[SecretRow]:
+    """Oldest first, those that wait to be erased included."""
+    c = _secret_versions.c
+    found = select(_secret_versions, _secrets.c.version == c.version).join(_secrets, _secrets.c.name == c.name)
+    return [SecretRow(*row) for row in conn.execute(found.where(c.name == name).order_by(c.version))]
+
+
+def secrets(conn: Connection) -> list[tuple[str, str, str, SecretRow, tuple[str | None, str | None]]]:
+    """By name: name, created, updated, the version in use, and when and by whom any version was last used."""
+    c = _secret_versions.c
+    named = {row.name: row for row in conn.execute(select(_secrets).order_by(_secrets.c.name))}
+    rows = [SecretRow(*row) for row in conn.execute(select(_secret_versions, c.version == 0).order_by(c.version))]
+    found = []
+    for name, head in named.items():
+        own = [row for row in rows if row.name == name]
+        current = [row for row in own if row.version == head.version]
+        used = max(((row.last_used_at or "", row.last_used_by or "") for row in own), default=("", ""))
+        if current:
+            found.append((name, head.created_at, head.updated_at, current[0], (used[0] or None, used[1] or None)))
+    return found
+
+
+def keep_use(conn: Connection, name: str, version: int, consumer: str, at: str) -> None:
+    here = (_secret_versions.c.name == name, _secret_versions.c.version == version)
+    conn.execute(update(_secret_versions).where(*here).values(last_used_at=at, last_used_by=consumer))
+
+
+def count_expired(conn: Connection, now: float) -> int:
+    expired = select(func.count()).select_from(_secret_versions).where(_secret_versions.c.expires_at_seconds <= now)
+    return conn.execute(expired).scalar_one()
+
+
+def erase_versions(conn: Connection, now: float) -> int:
+    """Those past their end; returns how many."""
+    erase_copies(conn)
+    return conn.execute(delete(_secret_versions).where(_secret_versions.c.expires_at_seconds <= now)).rowcount
 
 
 def delete_secret(conn: Connection, name: str) -> bool:
+    erase_copies(conn)
+    conn.execute(delete(_secret_versions).where(_secret_versions.c.name == name))
     return conn.execute(delete(_secrets).where(_secrets.c.name == name)).rowcount == 1
 
 

@@ -72,7 +72,9 @@ keys:keyset:destroy                 F          -          -            -        
 keys:rotation:overdue               -          -          -            -         -        -      -         -        -      A
 vault:secret:list                   A          A          -            -         -        A      -         -        -      A
 vault:secret:put                    F          -          -            -         -        -      -         -        -      A
+vault:secret:rollback               F          -          -            -         -        -      -         -        -      A
 vault:secret:delete                 F          -          -            -         -        -      -         -        -      A
+vault:secret:expire                 -          -          -            -         -        -      -         -        -      A
 monitor:alert:raise                 -          -          -            -         -        -      -         -        -      A
 monitor:alert:read                  A          A          -            -         -        A      -         -        -      A
 monitor:alert:decide                F          F          -            -         -        -      -         -        -      A
