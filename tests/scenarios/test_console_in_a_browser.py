@@ -239,6 +239,78 @@ def test_people_services_and_policies_have_rooms(server, browser, page):
     assert [p for p in page.problems if "400" not in p] == []
 
 
+def test_keys_and_secrets_have_a_room(start, person, page):
+    """Rotated, destroyed by its typed name and a code; a secret put, replaced, gone back from, deleted."""
+    server = start("--demo")
+    vera = person("vera")
+    with server.client() as client:
+        vera.enrol(client, server.ready["enrol_url"])
+    server.openai().chat.completions.create(model="handbook", messages=[{"role": "user", "content": "hello"}])
+    vera.open_console(page, server.url)
+    page.get_by_role("link", name="Secrets").click()
+    expect(page.get_by_role("heading", name="Keys and secrets")).to_be_visible()
+    expect(page.locator("#root")).to_have_text("file")
+    page.get_by_role("button", name="Rotate default/content").click()
+    expect(page.get_by_role("status")).to_contain_text("default/content seals with version 2")
+    page.get_by_label("Rotate keyset").select_option("default/content")
+    page.get_by_label("Every so many days").fill("90")
+    page.get_by_role("button", name="Keep the schedule").click()
+    expect(page.get_by_role("status")).to_contain_text("is kept")
+
+    def destroy(version, typed, code="", *, current=False):
+        page.get_by_label("Destroy a key of").select_option("default/content")
+        page.get_by_label("Which version").fill(version)
+        page.get_by_label("To confirm, type").fill(typed)
+        page.get_by_label("It is the version that seals now").set_checked(current)
+        page.locator("#destroy-code").fill(code)
+        page.get_by_role("button", name="Destroy the key").click()
+
+    destroy("1", "yes")
+    expect(page.get_by_role("status")).to_contain_text("type default/content 1")
+    destroy("1", "default/content 1", "000000")
+    expect(page.get_by_role("status")).to_have_class("notice failed")
+    destroy("2", "default/content 2", vera.code())
+    expect(page.get_by_role("status")).to_contain_text("rotate first")
+    destroy("1", "default/content 1")  # the code was given a moment ago
+    expect(page.get_by_role("status")).to_contain_text("Destroyed default/content 1")
+    expect(page.locator("#keysets tr", has_text="destroyed")).to_have_count(1)
+
+    def put(value, consumers=""):
+        page.get_by_label("Name", exact=True).fill("from-the-console")
+        expect(page.get_by_label("Value, never shown again")).to_have_attribute("type", "password")
+        page.get_by_label("Value, never shown again").fill(value)
+        page.get_by_label("For (provider:NAME").fill(consumers)
+        page.get_by_role("button", name="Put the secret").click()
+        assert value not in page.content()
+
+    put("a-first-value", "not a consumer")
+    expect(page.get_by_role("status")).to_contain_text("provider:NAME")
+    put("a-first-value", "provider:a provider:<b>")
+    expect(page.get_by_role("status")).to_have_class("notice failed")
+    put("a-first-value", "provider:a")
+    put("a-second-value")
+    expect(page.get_by_role("status")).to_contain_text("version 2, for provider:a")
+    expect(page.locator("#secrets tbody tr")).to_have_count(2)
+    page.get_by_role("button", name="Use the version before").click()
+    expect(page.get_by_role("status")).to_contain_text("Version 1 of from-the-console is in use again")
+    page.get_by_role("button", name="Delete the secret").click()
+    expect(page.get_by_text("None yet.")).to_be_visible()
+    assert [p for p in page.problems if " 40" not in p] == []
+
+
+def test_without_javascript_and_without_rights_the_room_says_why(server, browser):
+    context = browser.new_context(ignore_https_errors=True, java_script_enabled=False)
+    wanda = server.newcomer("wanda", "auditor")
+    page = context.new_page()
+    wanda.open_console(page, server.url)
+    page.get_by_role("link", name="Secrets").click()
+    page.get_by_role("button", name="Rotate default/signing").click()
+    expect(page.get_by_role("status")).to_contain_text("no policy")
+    page.get_by_role("link", name="Secrets").click()
+    expect(page.locator("#keysets")).to_contain_text("default/signing")
+    context.close()
+
+
 def test_a_proposal_is_read_and_approved_in_the_console(start, person, browser, page):
     server = start("--demo")
     ada = person("ada")

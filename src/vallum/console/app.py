@@ -20,7 +20,15 @@ from starlette.staticfiles import StaticFiles
 from vallum.api import ROUTES, Call, ControlPlane
 from vallum.api.problems import problem_of
 from vallum.api.routing import Route as ApiRoute
-from vallum.console import access_room, account_room, alerts_room, command_line_room, people_room, policy_room
+from vallum.console import (
+    access_room,
+    account_room,
+    alerts_room,
+    command_line_room,
+    people_room,
+    policy_room,
+    secrets_room,
+)
 from vallum.console.visitor import Forbidden, Visitor, check_origin, passkey_answer, read_form, visit
 from vallum.kernel.errors import Invalid, NotFound, Unauthenticated, VallumError
 from vallum.kernel.identity import ROLES
@@ -33,6 +41,7 @@ _ROOMS = (
     ("/console/traffic", "Traffic"),
     ("/console/applications", "Applications"),
     ("/console/keys", "Keys"),
+    ("/console/secrets", "Secrets"),
     ("/console/alerts", "Alerts"),
     ("/console/access", "Access"),
     ("/console/people", "People"),
@@ -113,6 +122,7 @@ class ConsoleApp:
             *command_line_room.pages(self),
             *people_room.pages(self),
             *policy_room.pages(self),
+            *secrets_room.pages(self),
             Route("/console/ledger", page(self._ledger)),
             Mount("/console/static", StaticFiles(directory=_FOLDER / "static")),
         ]
