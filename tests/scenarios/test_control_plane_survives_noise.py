@@ -21,7 +21,10 @@ def session(server):
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_schemathesis_finds_no_server_error(start, person, tmp_path):
-    """On a server of its own: among all it sends is what revokes, disables and signs out."""
+    """On a server of its own: among all it sends is what revokes, disables and signs out.
+
+    By one worker: before CPython 3.11.8, compiling in two threads can end in a SystemError (cpython issue 106905).
+    """
     server = start("--demo")
     alice = person()
     with server.client() as client:
@@ -31,7 +34,7 @@ def test_schemathesis_finds_no_server_error(start, person, tmp_path):
         str(Path(sys.executable).with_name("schemathesis")), "run", server.url + "/api/v1/openapi.json",
         "--header", f"Authorization: Bearer {secret}", "--checks", "not_a_server_error,content_type_conformance",
         "--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--tls-verify", server.ca_file,
-        "--suppress-health-check", "all", "--exclude-operation-id", "end_session", "--workers", "2", "--no-color",
+        "--suppress-health-check", "all", "--exclude-operation-id", "end_session", "--workers", "1", "--no-color",
         "--seed", "7",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=380, cwd=tmp_path)

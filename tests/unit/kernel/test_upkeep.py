@@ -6,7 +6,7 @@ import pytest
 
 from vallum.compose import SYSTEM_SUBJECT, Platform, prepare
 from vallum.kernel.errors import Unavailable
-from vallum.kernel.keys import DEFAULT_TENANT, Purpose, RotationRules, Rotations
+from vallum.kernel.keys import DEFAULT_TENANT, Purpose, RotationRules, Rotations, Vault
 from vallum.kernel.upkeep import Upkeep
 from vallum.settings import load_settings
 
@@ -119,6 +119,24 @@ def test_root_and_signing_keys_and_credentials_are_only_reported(platform, clock
     mine.run()
     said = {(e.context["thing"], e.context["name"]) for e in entries(platform, "alert")}
     assert said == overdue
+
+
+def test_versions_of_secrets_past_their_overlap_are_erased_with_an_entry(platform, clock):
+    vault = Vault(platform.records, platform.keyring, clock)
+    for value in (b"first", b"second"):
+        with platform.records.write() as conn:
+            vault.put(conn, "openai", value, overlap_seconds=60)
+    rotations = Rotations(platform.keyring, clock, RotationRules(0, max_age_days=0))
+    mine = Upkeep(platform.records, platform.keyring, vault, rotations, platform.gate, clock, SYSTEM_SUBJECT)
+    mine.run()
+    assert entries(platform, "change") == []
+    clock.advance(1)
+    for _ in range(2):
+        mine.run()
+    (entry,) = entries(platform, "change")
+    assert (entry.action, entry.subject, entry.context["versions"]) == ("vault:secret:expire", "system:vallum", 1)
+    with platform.records.read() as conn:
+        assert conn.exec_driver_sql("SELECT version FROM secret_versions").scalars().all() == [2]
 
 
 def test_one_that_fails_keeps_no_other_from_being_rotated(platform, clock, monkeypatch):
