@@ -6,12 +6,10 @@ A platform is one process's share: the kernel, wired. The faces are built on it:
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from vallum.api import CERTIFICATE_PATH, TOKEN_PATH, ApiApp, ControlPlane, Services
@@ -21,7 +19,7 @@ from vallum.inventory import EPOCH as INVENTORY_EPOCH
 from vallum.inventory import Inventory
 from vallum.kernel.actions import Action
 from vallum.kernel.clock import Clock, SystemClock
-from vallum.kernel.errors import Invalid, NotFound, VallumError
+from vallum.kernel.errors import Invalid
 from vallum.kernel.gate import Gate
 from vallum.kernel.identity import EPOCH as IDENTITY_EPOCH
 from vallum.kernel.identity import Identity, OidcConfig, OidcProvider
@@ -29,8 +27,6 @@ from vallum.kernel.identity.roles import check_roles
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Lease, RootKeyProvider, RotationRules, Rotations, Vault
 from vallum.kernel.keys import EPOCH as KEYS_EPOCH
 from vallum.kernel.ledger.ledger import Ledger
-from vallum.kernel.ledger.publisher import Publisher
-from vallum.kernel.ledger.sequencer import Sequencer
 from vallum.kernel.ledger.writer import LedgerWriter
 from vallum.kernel.policy import AssetFacts, Directory, PolicyChanges, PolicyEngine, PolicyStore
 from vallum.kernel.policy.store import EPOCH as POLICY_EPOCH
@@ -40,11 +36,10 @@ from vallum.kernel.store.records import Records
 from vallum.kernel.store.schema import check_schema, migrate
 from vallum.kernel.upkeep import Upkeep
 from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
-from vallum.monitor import AccountWatch, Alerts, Notifier
+from vallum.monitor import Alerts
 from vallum.serving.logs import configure_logging
 from vallum.serving.root_keys import make_root, open_destination, open_root
 from vallum.serving.root_keys import rotate_root as rotate_root_key
-from vallum.serving.witnesses import open_witnessing
 from vallum.settings import KeySettings, OidcSettings, Settings
 
 if TYPE_CHECKING:
@@ -53,7 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SYSTEM_SUBJECT",
-    "Background",
     "Platform",
     "Role",
     "build_app",
@@ -62,7 +56,6 @@ __all__ = [
     "open_ledger",
     "open_mutual_tls",
     "prepare",
-    "published_checkpoint",
     "rotate_root",
 ]
 
@@ -73,9 +66,6 @@ Role = Literal["all", "gateway", "control", "worker"]
 SYSTEM_SUBJECT = Subject(SubjectKind.SYSTEM, "vallum", TenantId(DEFAULT_TENANT), credential="root-key")
 """Whoever holds the data folder's root key: local administration, and Vallum's own schedules."""
 
-_HOURLY = "17 * * * *"
-_WATCH_SECONDS = 2.0
-_WATCH_STOP_SECONDS = 5.0  # what a receiver of notices is waited for; its notice is sent again after the next start
 _KINDS_WITHOUT_ATTRIBUTES = ("System", "Ledger", "Entry", "Keyset", "Secret", "PolicySet", "Session", "Guard")
 
 
@@ -245,112 +235,6 @@ def rotate_root(settings: Settings) -> int:
         platform.close()
 
 
-class Background:
-    """What one process of all does beside serving: numbering, publishing, and forgetting what has expired."""
-
-    def __init__(self, platform: Platform) -> None:
-        self._platform = platform
-        from vallum.kernel.store.blobs import Blobs
-
-        settings = platform.settings
-        self._sequencer = Sequencer(platform.ledger, platform.records)
-        blobs = Blobs.open(settings.blobs_url)
-        files = _LedgerFiles(blobs)
-        witnessing = open_witnessing(settings.ledger.witness_policy_file)
-        self._publisher = Publisher(platform.ledger, platform.records, files, settings.checkpoint_path, witnessing)
-        self._stop = Event()
-        # A thread each: a receiver of notices that dribbles holds up no other, and no watching.
-        self._watching = [
-            Thread(target=self._watch, args=(poll,), name="watching", daemon=True) for poll in _watchers(platform)
-        ]
-        self._publishing = Thread(target=self._publish, name="ledger-publisher", daemon=True)
-        self._durable_work = Thread(target=self._work, name="durable-work", daemon=True)
-        self._durable: Any = None
-
-    def check(self) -> None:
-        """Raises LedgerRolledBack when the database is not a continuation of its published checkpoint."""
-        self._publisher.check()
-
-    def start(self) -> None:
-        if self._platform.records.dialect == "postgresql":  # on SQLite an entry has its number when it is durable
-            self._sequencer.start()
-        self._publishing.start()
-        for thread in self._watching:
-            thread.start()
-        self._durable_work.start()
-
-    def stop(self) -> None:
-        if not self._publishing.is_alive():
-            return  # never started
-        self._stop.set()
-        if self._platform.records.dialect == "postgresql":
-            self._sequencer.stop()
-        self._publishing.join()
-        for thread in self._watching:
-            thread.join(_WATCH_STOP_SECONDS)
-        self._durable_work.join()
-        if self._durable is not None:
-            self._durable.stop()
-        self._publish_once()
-
-    def _watch(self, poll: Callable[[], int]) -> None:
-        """Reads on from where it was, whatever happened the last time."""
-        while not self._stop.wait(_WATCH_SECONDS):
-            try:
-                poll()
-            except VallumError as e:
-                _log.warning("watching: %s", e)
-            except Exception as e:  # noqa: BLE001  the outermost loop of a thread that nobody would start again
-                _log.error("watching: %s", type(e).__name__, exc_info=e)
-
-    def _publish(self) -> None:
-        while not self._stop.wait(self._platform.settings.ledger.publish_seconds):
-            self._publish_once()
-
-    def _publish_once(self) -> None:
-        try:
-            self._publisher.run_once()
-        except VallumError as e:
-            _log.error("the ledger was not published: %s", e)
-        except Exception as e:  # noqa: BLE001  the outermost loop of a thread that nobody would start again
-            _log.error("the ledger was not published: %s", type(e).__name__, exc_info=e)
-
-    def _work(self) -> None:
-        """Imports and opens the durable engine beside the start, which need not wait for it."""
-        from vallum.kernel.store.durable import Durable
-
-        try:
-            durable = Durable(self._platform.settings.records_url)
-            durable.schedule("retention", _HOURLY, partial(expire_contents, self._platform))
-            durable.schedule("upkeep", _HOURLY, self._platform.control.services.upkeep.run)
-            durable.start()
-        except VallumError as e:
-            _log.error("schedules do not run: %s", e)
-            return
-        self._durable = durable
-
-
-def _watchers(platform: Platform) -> list[Callable[[], int]]:
-    """What follows the ledger: accounts, and whoever is to be told."""
-    from vallum.serving.notices import open_channels
-
-    settings, records, ledger = platform.settings, platform.records, platform.ledger
-    alerts = platform.control.services.alerts
-    accounts = AccountWatch(records, ledger, platform.gate, alerts, SYSTEM_SUBJECT)
-    channels = open_channels(settings.notices, platform.clock)
-    return [accounts.poll, *(Notifier(channel, records, ledger, settings.url).poll for channel in channels)]
-
-
-def expire_contents(platform: Platform) -> None:
-    """Remove sealed contents whose retention is over; the change is one entry. Nothing expired, no entry."""
-    with platform.records.read() as conn:
-        if not platform.ledger.expired(conn):
-            return
-    ledger = AssetRef("Ledger", "vallum")
-    with platform.gate.change(SYSTEM_SUBJECT, Action.CONTENT_EXPIRE, ledger, {}) as change:
-        platform.ledger.shred_expired(change.conn)
-
-
 def load_app(settings: Settings, role: Role) -> Any:
     """For a spawned worker: picklable arguments in, an ASGI application out."""
     configure_logging(settings.log)
@@ -460,33 +344,6 @@ def _directory(identity: Identity, inventory: Inventory, policy_changes: PolicyC
             **{kind: lambda ref: plain for kind in _KINDS_WITHOUT_ATTRIBUTES},
         }
     )
-
-
-def published_checkpoint(settings: Settings) -> bytes | None:
-    """The newest head in the blob store; None when none was published."""
-    from vallum.kernel.store.blobs import Blobs
-
-    url = settings.blobs_url
-    if url.startswith("file://") and not Path(url.removeprefix("file://")).exists():
-        return None  # opening a folder makes it, and whoever only looks makes nothing
-    try:
-        return _LedgerFiles(Blobs.open(url)).get("checkpoint")
-    except NotFound:
-        return None
-
-
-class _LedgerFiles:
-    """The part of the blob store that the published log lives in."""
-
-    def __init__(self, blobs: Any) -> None:
-        """`blobs` is `kernel.store.blobs.Blobs`, which only the processes that publish import."""
-        self._blobs = blobs
-
-    def put(self, key: str, data: bytes) -> None:
-        self._blobs.put(f"ledger/{key}", data)
-
-    def get(self, key: str) -> bytes:
-        return bytes(self._blobs.get(f"ledger/{key}"))
 
 
 def _require_database(settings: Settings) -> None:

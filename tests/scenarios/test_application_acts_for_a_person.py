@@ -17,9 +17,9 @@ DEMO = "app_demo"
 
 
 @pytest.fixture(scope="module")
-def mia(server):
+def nora(server):
     with server.client() as client:
-        client.person = server.newcomer("mia", "member")
+        client.person = server.newcomer("nora", "member")
         client.person.sign_in(client)
         yield client
 
@@ -41,8 +41,8 @@ def exchange(server, application):
     return _exchange
 
 
-def delegate(mia, application, seconds=3600):
-    return mia.request("POST", "/delegations", {"application_id": application, "seconds": seconds})
+def delegate(nora, application, seconds=3600):
+    return nora.request("POST", "/delegations", {"application_id": application, "seconds": seconds})
 
 
 def ask(client):
@@ -51,26 +51,26 @@ def ask(client):
     )
 
 
-def test_both_are_in_the_answers_entry(server, mia, application, exchange):
-    made = delegate(mia, application)
+def test_both_are_in_the_answers_entry(server, nora, application, exchange):
+    made = delegate(nora, application)
     token = exchange(made["token"])
     assert (token["token_type"], token["expires_in"]) == ("Bearer", 600)
     assert token["issued_token_type"] == "urn:ietf:params:oauth:token-type:access_token"
     assert ask(server.openai(token["access_token"])).choices[0].message.content
     entries = [json.loads(line) for line in server.vallum("ledger", "tail", "-n", "10", "--json").stdout.splitlines()]
     answered = next(e for e in entries if e["kind"] == "inference")
-    me = f"person:{mia.request('GET', '/sessions/current')['person_id']}"
+    me = f"person:{nora.request('GET', '/sessions/current')['person_id']}"
     assert (answered["subject"], answered["context"]["on_behalf_of"]) == (f"application:{application}", me)
     exchanged = next(e for e in entries if e["action"] == "identity:token:create")
     assert exchanged["subject"] == f"application:{application}"
     assert exchanged["context"] | {"on_behalf_of": me, "delegation": made["delegation"]["id"]} == exchanged["context"]
     assert made["token"] not in json.dumps(entries)
-    assert [d["id"] for d in mia.request("GET", "/delegations")] == [made["delegation"]["id"]]
+    assert [d["id"] for d in nora.request("GET", "/delegations")] == [made["delegation"]["id"]]
     replayed = server.vallum("policy", "replay", answered["entry_id"], "--json")
     assert json.loads(replayed.stdout)["same"]
 
     # She ends it, and the token in the application's hands ends with it.
-    mia.request("DELETE", f"/delegations/{made['delegation']['id']}")
+    nora.request("DELETE", f"/delegations/{made['delegation']['id']}")
     with pytest.raises(openai.AuthenticationError):
         for _ in range(20):
             ask(server.openai(token["access_token"]))
@@ -78,7 +78,7 @@ def test_both_are_in_the_answers_entry(server, mia, application, exchange):
     with pytest.raises(Invalid, match="subject_token"):
         exchange(made["token"])
     with pytest.raises(NotFound):
-        mia.request("DELETE", f"/delegations/{made['delegation']['id']}")
+        nora.request("DELETE", f"/delegations/{made['delegation']['id']}")
 
 
 @pytest.mark.parametrize(
@@ -95,15 +95,15 @@ def test_both_are_in_the_answers_entry(server, mia, application, exchange):
         ({"requested_token_type": "urn:ietf:params:oauth:token-type:refresh_token"}, Invalid),
     ],
 )  # fmt: skip
-def test_what_is_not_exchanged(mia, application, exchange, changes, family):
-    token = delegate(mia, application)["token"]
+def test_what_is_not_exchanged(nora, application, exchange, changes, family):
+    token = delegate(nora, application)["token"]
     with pytest.raises(family):
         exchange(**{"subject_token": token, **changes})
 
 
-def test_a_delegated_token_is_good_for_the_gateway_alone(server, mia, application, exchange):
-    """The confused deputy: what lets an application ask a model for Mia lets it do nothing else of hers."""
-    token = exchange(delegate(mia, application)["token"])["access_token"]
+def test_a_delegated_token_is_good_for_the_gateway_alone(server, nora, application, exchange):
+    """The confused deputy: what lets an application ask a model for Nora lets it do nothing else of hers."""
+    token = exchange(delegate(nora, application)["token"])["access_token"]
     with server.client(token) as client:
         for path in ("/sessions/current", "/sessions", "/status", "/delegations"):
             with pytest.raises(Unauthenticated):
@@ -114,17 +114,17 @@ def test_a_delegated_token_is_good_for_the_gateway_alone(server, mia, applicatio
     assert refused.value.status_code == 404
 
 
-def test_nobody_delegates_to_an_application_that_is_not_there(mia):
+def test_nobody_delegates_to_an_application_that_is_not_there(nora):
     with pytest.raises(Denied, match="no such asset"):
-        delegate(mia, "app_missing")
+        delegate(nora, "app_missing")
     for seconds in (1, 10**9):
         with pytest.raises(Invalid):
-            delegate(mia, DEMO, seconds)
+            delegate(nora, DEMO, seconds)
 
 
-def test_the_command_line_delegates_lists_and_ends(server, mia, application, exchange, vallum, tmp_path):
+def test_the_command_line_delegates_lists_and_ends(server, nora, application, exchange, vallum, tmp_path):
     env = {"VALLUM_CREDENTIALS": str(tmp_path / "credentials.json")}
-    person = mia.person
+    person = nora.person
     arguments = ("login", "--url", server.url, "--ca-file", server.ca_file, "--name", person.name)
     vallum(*arguments, stdin=f"{person.password}\n{person.code()}\n", env=env)
     made = vallum("account", "delegate", application, "--for", "30m", env=env)

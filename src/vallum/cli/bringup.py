@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from vallum.api import ROUTES, Call
+from vallum.background import Background
 from vallum.cli.output import say
-from vallum.compose import Background, Platform, Role, load_app, open_mutual_tls, prepare
+from vallum.compose import Platform, Role, load_app, open_mutual_tls, prepare
 from vallum.demo import DEMO_APPLICATION, DEMO_MODEL, demo_configuration
 from vallum.kernel.clock import SystemClock
 from vallum.kernel.errors import Invalid, Unavailable

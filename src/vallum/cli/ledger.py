@@ -151,7 +151,8 @@ def _verify_data(
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from vallum.compose import open_ledger, published_checkpoint
+    from vallum.background import published_checkpoint
+    from vallum.compose import open_ledger
     from vallum.kernel.ledger.audit import verify_store
 
     settings = local_settings(data, config)
