@@ -1,0 +1,3 @@
+"""Models: what is scanned, signed and described before anything loads it."""
+
+__all__: list[str] = []

@@ -1,0 +1,144 @@
+"""Scanning a file or repository: every file by every format that its content is, and what is inside likewise.
+
+Default deny: what no inspector knows is `review`, an error or a bound reached is `review`, and only what was understood
+and found fit is `pass`. Answers content that hides behind an extension (names decide nothing), polyglots (read as
+everything they are), nesting (followed to a bound), and scanners that are made to fail (a failure is a finding).
+"""
+
+import mmap
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from time import monotonic
+
+from vallum.models.scan.model import FileReport, Finding, Report, Verdict
+from vallum.models.scan.port import Blob, Inspector, RepositoryInspector
+
+__all__ = ["scan_path"]
+
+_MAX_DEPTH = 8
+_MAX_UNPACKED_BYTES = 512 << 20  # of one file's nested content, all together
+_MAX_MEMBERS = 20_000
+_MAX_FINDINGS = 1_000
+_MAX_FILES = 100_000
+_SECONDS_PER_MB = 0.2
+_SECONDS = 2.0  # for inputs up to 10 MB; linear above
+_SKIPPED = frozenset({".git"})  # its files are a finding of their own, and not a model's
+
+
+def scan_path(
+    path: Path, inspectors: Sequence[Inspector], repository_inspectors: Sequence[RepositoryInspector] = ()
+) -> Report:
+    """Raises OSError for a path that cannot be read at all; one file that cannot be is a finding."""
+    if not path.is_dir():
+        files = {path.name: path}
+    else:
+        files = {entry.relative_to(path).as_posix(): entry for entry in _walk(path)}
+    reports, findings, blobs = [], [], {}
+    for name, file in sorted(files.items())[:_MAX_FILES]:
+        scan = _Scan(inspectors)
+        size = 0
+        try:
+            blob = _open(name, file, scan)
+            if blob is not None:
+                size, blobs[name] = len(blob), blob
+                scan.file(blob)
+        except OSError as e:
+            scan.report(Verdict.REVIEW, "scanner-error", name, f"it cannot be read: {e.strerror}")
+        reports.append(FileReport(name, size, tuple(scan.formats), tuple(scan.findings)))
+        findings += scan.findings
+    if len(files) > _MAX_FILES:
+        findings.append(Finding(Verdict.REVIEW, "limit", str(path), f"more than {_MAX_FILES} files"))
+    together = _Scan(inspectors)
+    for inspector in repository_inspectors:
+        together.guarded(partial(inspector.inspect_repository, blobs, together), str(path), inspector.name)
+    findings += together.findings
+    return Report(str(path), tuple(reports), tuple(findings))
+
+
+class _Scan:
+    """One file's: its findings, and how much of its bounds is used up."""
+
+    def __init__(self, inspectors: Sequence[Inspector]) -> None:
+        self._inspectors = inspectors
+        self.findings: list[Finding] = []
+        self.formats: list[str] = []
+        self._depth = 0
+        self._members = 0
+        self._unpacked = 0
+        self._until = float("inf")
+
+    def file(self, blob: Blob) -> None:
+        self._until = monotonic() + max(_SECONDS, _SECONDS_PER_MB * len(blob) / 1e6)
+        self._judge(blob)
+
+    def report(self, verdict: Verdict, technique: str, place: str, explanation: str) -> None:
+        if len(self.findings) < _MAX_FINDINGS:
+            self.findings.append(Finding(verdict, technique, place, explanation))
+
+    def descend(self, parent: Blob, member: str, data: bytes | memoryview) -> None:
+        place = f"{parent.place}!{member}"
+        self._members += 1
+        if self._depth >= _MAX_DEPTH or self._members > _MAX_MEMBERS or monotonic() > self._until:
+            self.report(Verdict.REVIEW, "limit", place, "nested too deep, too many members, or too slow to look at all")
+            return
+        self._depth += 1
+        try:
+            self._judge(Blob(member.rsplit("/", 1)[-1], place, memoryview(data)))
+        finally:
+            self._depth -= 1
+
+    def may_unpack(self, size: int) -> bool:
+        if self._unpacked + size > _MAX_UNPACKED_BYTES:
+            self.report(Verdict.REVIEW, "limit", "", f"unpacks to more than {_MAX_UNPACKED_BYTES >> 20} MiB")
+            return False
+        self._unpacked += size
+        return True
+
+    def guarded(self, work: Callable[[], None], place: str, name: str) -> None:
+        """One inspector's failure is a finding, and no reason for another not to look."""
+        try:
+            work()
+        except (MemoryError, RecursionError) as e:
+            self.report(Verdict.REVIEW, "limit", place, f"{name}: {type(e).__name__}")
+        except Exception as e:  # noqa: BLE001  the one place: whatever an input does to an inspector, it does not pass
+            self.report(Verdict.REVIEW, "scanner-error", place, f"{name} failed: {type(e).__name__}")
+
+    def _judge(self, blob: Blob) -> None:
+        known = False
+        for inspector in self._inspectors:
+            if not inspector.recognises(blob):
+                continue
+            known = True
+            if self._depth == 0:
+                self.formats.append(inspector.name)
+            self.guarded(partial(inspector.inspect, blob, self), blob.place, inspector.name)
+        if not known and len(blob):
+            self.report(Verdict.REVIEW, "unknown-format", blob.place, "its content is of no format that is known here")
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder, followlinks=False):
+        links = [name for name in folders if (Path(root) / name).is_symlink()]
+        folders[:] = sorted(name for name in folders if name not in _SKIPPED and name not in links)
+        for name in sorted([*names, *links]):
+            yield Path(root) / name
+
+
+def _open(name: str, file: Path, scan: _Scan) -> Blob | None:
+    """A link, a device or a pipe is not followed: it is a finding."""
+    mode = file.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        scan.report(
+            Verdict.REVIEW, "archive-link", name, "a symbolic link: where it leads is not part of the repository"
+        )
+        return None
+    if not stat.S_ISREG(mode):
+        scan.report(Verdict.BLOCK, "archive-link", name, "neither a file nor a folder")
+        return None
+    with file.open("rb") as opened:
+        if os.fstat(opened.fileno()).st_size == 0:
+            return Blob(file.name, name, memoryview(b""))
+        return Blob(file.name, name, memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)))
