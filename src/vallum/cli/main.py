@@ -16,6 +16,7 @@ from vallum.cli import (
     guard,
     keys,
     ledger,
+    models,
     policy,
     secrets,
     server,
@@ -65,6 +66,7 @@ app.add_typer(keys.keysets, name="keysets")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
 app.add_typer(guard.app, name="guard")
+app.add_typer(models.app, name="models")
 
 
 def _show_version(wanted: bool) -> None:

@@ -8,7 +8,8 @@ everything they are), nesting (followed to a bound), and scanners that are made 
 import mmap
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -16,7 +17,7 @@ from time import monotonic
 from vallum.models.scan.model import FileReport, Finding, Report, Verdict
 from vallum.models.scan.port import Blob, Inspector, RepositoryInspector
 
-__all__ = ["scan_path"]
+__all__ = ["files_of", "scan_file", "scan_path", "together"]
 
 _MAX_DEPTH = 8
 _MAX_UNPACKED_BYTES = 512 << 20  # of one file's nested content, all together
@@ -32,30 +33,57 @@ def scan_path(
     path: Path, inspectors: Sequence[Inspector], repository_inspectors: Sequence[RepositoryInspector] = ()
 ) -> Report:
     """Raises OSError for a path that cannot be read at all; one file that cannot be is a finding."""
+    files = files_of(path)
+    reports = [scan_file(name, file, inspectors) for name, file in files.items()]
+    return together(path, files, reports, inspectors, repository_inspectors)
+
+
+def files_of(path: Path) -> dict[str, Path]:
+    """Every file below, by its path there, in order; a file by itself is its own repository. Raises OSError."""
     if not path.is_dir():
-        files = {path.name: path}
-    else:
-        files = {entry.relative_to(path).as_posix(): entry for entry in _walk(path)}
-    reports, findings, blobs = [], [], {}
-    for name, file in sorted(files.items())[:_MAX_FILES]:
-        scan = _Scan(inspectors)
-        size = 0
-        try:
-            blob = _open(name, file, scan)
-            if blob is not None:
-                size, blobs[name] = len(blob), blob
-                scan.file(blob)
-        except OSError as e:
-            scan.report(Verdict.REVIEW, "scanner-error", name, f"it cannot be read: {e.strerror}")
-        reports.append(FileReport(name, size, tuple(scan.formats), tuple(scan.findings)))
-        findings += scan.findings
+        path.lstat()
+        return {path.name: path}
+    found = {entry.relative_to(path).as_posix(): entry for entry in _walk(path)}
+    return dict(sorted(found.items()))
+
+
+def scan_file(name: str, file: Path, inspectors: Sequence[Inspector]) -> FileReport:
+    """One file by itself. Never raises."""
+    scan, size = _Scan(inspectors), 0
+    try:
+        blob = _open(name, file, scan)
+        if blob is not None:
+            size = len(blob)
+            scan.file(blob)
+    except OSError as e:
+        scan.report(Verdict.REVIEW, "scanner-error", name, f"it cannot be read: {e.strerror}")
+    return FileReport(name, size, tuple(scan.formats), tuple(scan.findings))
+
+
+def together(
+    path: Path,
+    files: Mapping[str, Path],
+    reports: Sequence[FileReport],
+    inspectors: Sequence[Inspector],
+    repository_inspectors: Sequence[RepositoryInspector],
+) -> Report:
+    """The files' reports, and what only all of them together show."""
+    scan = _Scan(inspectors)
     if len(files) > _MAX_FILES:
-        findings.append(Finding(Verdict.REVIEW, "limit", str(path), f"more than {_MAX_FILES} files"))
-    together = _Scan(inspectors)
-    for inspector in repository_inspectors:
-        together.guarded(partial(inspector.inspect_repository, blobs, together), str(path), inspector.name)
-    findings += together.findings
-    return Report(str(path), tuple(reports), tuple(findings))
+        scan.report(
+            Verdict.REVIEW, "limit", str(path), f"more than {_MAX_FILES} files: they are not looked at together"
+        )
+    elif repository_inspectors:
+        blobs = {}
+        for name, file in files.items():
+            with suppress(OSError):  # which its own report says
+                blob = _open(name, file, _Scan(inspectors))
+                if blob is not None:
+                    blobs[name] = blob
+        for inspector in repository_inspectors:
+            scan.guarded(partial(inspector.inspect_repository, blobs, scan), str(path), inspector.name)
+    findings = [finding for report in reports for finding in report.findings]
+    return Report(str(path), tuple(reports), (*findings, *scan.findings))
 
 
 class _Scan:

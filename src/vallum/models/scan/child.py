@@ -1,0 +1,128 @@
+"""Scanning in a child process that is held to little: what an input does to the scanner, it does to that child alone.
+
+The child has bounds on memory, processor time and files, writes nothing, and says what it found as it goes, a line of
+JSON each. When it dies, the file that it was at is a finding, and another child goes on with the rest.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vallum.models.scan.catalogue import inspectors, repository_inspectors
+from vallum.models.scan.engine import files_of, scan_file, together
+from vallum.models.scan.model import FileReport, Finding, Report, Verdict
+
+__all__ = ["scan_isolated"]
+
+_MEMORY_BYTES = 512 << 20  # beside what is mapped from files
+_SECONDS_A_FILE, _SECONDS_A_MB = 4.0, 0.4  # twice what the engine allows itself
+_MAX_DEATHS = 20
+_MAX_LINE_BYTES = 32 << 20
+
+
+def scan_isolated(path: Path) -> Report:
+    """As `scan`, and safe from its inputs. Raises OSError for a path that cannot be read at all."""
+    files = files_of(path)
+    reports: dict[str, FileReport] = {}
+    found: tuple[Finding, ...] = ()
+    left = list(files)
+    for _ in range(_MAX_DEATHS):
+        begun, ended = "", False
+        for said in _ask(path, files, left):
+            match said:
+                case {"begin": str(begun)}:
+                    pass
+                case {"file": dict(report)}:
+                    reports[report["path"]] = _report(report)
+                case {"together": list(findings)}:
+                    found, ended = tuple(_finding(one) for one in findings), True
+        left = [name for name in left if name not in reports and name != begun]
+        if begun and begun not in reports:
+            why = "the scanner died of it, or was stopped: too slow, or too much memory"
+            died = Finding(Verdict.REVIEW, "scanner-error", begun, why)
+            reports[begun] = FileReport(begun, 0, (), (died,))
+        if ended:
+            break
+    else:
+        left = left or [str(path)]
+    if not ended:
+        why = "the scanner died several times: not everything was looked at"
+        found = (*found, *(Finding(Verdict.REVIEW, "scanner-error", name, why) for name in left or [str(path)]))
+    ordered = tuple(reports[name] for name in files if name in reports)
+    findings = [finding for report in ordered for finding in report.findings]
+    return Report(str(path), ordered, (*findings, *found))
+
+
+def _ask(path: Path, files: dict[str, Path], left: list[str]) -> Iterator[dict[str, Any]]:
+    """What one child says until it ends, however it does."""
+    megabytes = sum(file.lstat().st_size for file in files.values()) / 1e6
+    seconds = _SECONDS_A_FILE * max(len(left), 1) + _SECONDS_A_MB * megabytes
+    # -I: nothing of the folder that it is started in is imported; the scanned one may hold anything.
+    command = [sys.executable, "-I", "-m", "vallum.models.scan.child", str(path.absolute()), str(int(seconds) + 1)]
+    with subprocess.Popen(  # noqa: S603  this interpreter, and a path that is an argument of its own
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env={}
+    ) as child:
+        if child.stdin is None or child.stdout is None:
+            return
+        try:
+            child.stdin.write(json.dumps(left).encode())
+            child.stdin.close()
+            said = child.stdout
+            for line in iter(partial(said.readline, _MAX_LINE_BYTES), b""):
+                yield json.loads(line)
+        except (OSError, ValueError):
+            pass  # it died in the middle of a line
+        finally:
+            child.kill()
+
+
+def _main(path: Path, seconds: int) -> None:
+    left = set(json.loads(sys.stdin.buffer.read()))
+    _hold(seconds)
+    files = files_of(path)
+    known, several = inspectors(), repository_inspectors()
+    reports = []
+    for name in files:
+        if name in left:
+            _say({"begin": name})
+            report = scan_file(name, files[name], known)
+            reports.append(report)
+            _say({"file": {"path": name, "size": report.size, "formats": report.formats,
+                           "findings": [one.as_json() for one in report.findings]}})  # fmt: skip
+    all_of_it = together(path, files, [], known, several)
+    _say({"together": [one.as_json() for one in all_of_it.findings]})
+
+
+def _hold(seconds: int) -> None:
+    """What is mapped read-only from files does not count as data: a large model is no large process."""
+    for limit, value in (
+        (resource.RLIMIT_DATA, _MEMORY_BYTES), (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NPROC, 0),
+    ):  # fmt: skip
+        resource.setrlimit(limit, (value, value))
+    os.nice(5)
+
+
+def _say(what: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+def _report(said: dict[str, Any]) -> FileReport:
+    return FileReport(
+        said["path"], said["size"], tuple(said["formats"]), tuple(_finding(one) for one in said["findings"])
+    )
+
+
+def _finding(said: dict[str, Any]) -> Finding:
+    return Finding(Verdict(said["verdict"]), said["technique"], said["place"], said["explanation"])
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), int(sys.argv[2]))
