@@ -1,18 +1,19 @@
-"""`vallum models`: scanning what somebody downloaded or trained, before anything loads it. Needs no server."""
+"""`vallum models`: scanning, signing and verifying what somebody downloaded or trained. Needs no server."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from vallum.cli.options import AsJson
-from vallum.cli.output import print_json, print_table, say
+from vallum.cli.output import print_json, print_table, report, say
 from vallum.cli.registry import command, group
+from vallum.kernel.errors import Invalid
 
 __all__ = ["app"]
 
-app = group("Models: what is scanned before anything loads it.")
+app = group("Models: what is scanned, signed and verified before anything loads it.")
 
 _CLEAN, _FOUND, _FAILED = 0, 1, 2
 
@@ -38,20 +39,110 @@ def scan(
     reports, code = [], _CLEAN
     for path in paths:
         try:
-            report = scan_isolated(path)
+            found = scan_isolated(path)
         except OSError as e:
             say(f"vallum: {path}: {e.strerror}")
             code = _FAILED
             continue
-        reports.append(report)
-        code = max(code, _CLEAN if report.verdict is Verdict.PASS else _FOUND)
+        reports.append(found)
+        code = max(code, _CLEAN if found.verdict is Verdict.PASS else _FOUND)
         if as_json:
-            print(json.dumps(report.as_json()))
+            print(json.dumps(found.as_json()))
         elif not sarif:
-            say(f"{path}: {report.verdict} ({len(report.files)} files)")
-            if report.findings:
-                rows = [(str(f.verdict), f.technique, f.place, f.explanation) for f in report.findings]
+            say(f"{path}: {found.verdict} ({len(found.files)} files)")
+            if found.findings:
+                rows = [(str(f.verdict), f.technique, f.place, f.explanation) for f in found.findings]
                 print_table(("VERDICT", "TECHNIQUE", "PLACE", "WHY"), rows)
     if sarif:
         print_json(render_sarif(reports, __version__))
     raise typer.Exit(code)
+
+
+_LOCAL = "reads files of this machine, and asks no server"
+_ModelPath = Annotated[Path, typer.Argument(help="The model: a file or a folder.")]
+_Signature = Annotated[Path | None, typer.Option("--signature", help="The signature; PATH.sig without.")]
+
+
+@command(
+    app, "sign", local=_LOCAL, example="vallum models sign my-model --key signing-key.pem",
+)  # fmt: skip
+def sign(
+    path: _ModelPath,
+    key: Annotated[Path, typer.Option("--key", help="The private key (PEM, P-256, P-384 or P-521).")],
+    certificates: Annotated[
+        Path | None, typer.Option("--certificates", help="The key's certificate (PEM), and its chain after it.")
+    ] = None,
+    signature: _Signature = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign a model in the OpenSSF model-signing format: every file by its SHA-256."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    from vallum.models.signing import sign_model
+
+    try:
+        private = load_pem_private_key(_read(key), None)
+    except (ValueError, TypeError) as e:
+        raise Invalid(f"{key} is no private key in PEM without a passphrase") from e
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise Invalid(f"{key}: a model is signed by a key on P-256, P-384 or P-521")
+    out = _signature_of(path, signature)
+    manifest = sign_model(path, out, private, _certificates(certificates) if certificates is not None else ())
+    said = {"signature": str(out), "files": len(manifest.resources), "sha256": manifest.root}
+    report(as_json, said, f"{out}: {len(manifest.resources)} files of {manifest.model}, sha256 {manifest.root}")
+
+
+@command(
+    app, "verify", local=_LOCAL, example="vallum models verify my-model --public-key ci=ci-key.pem",
+)  # fmt: skip
+def verify(
+    path: _ModelPath,
+    public_keys: Annotated[
+        list[str] | None, typer.Option("--public-key", help="Whose signature counts: NAME=FILE (PEM); several times.")
+    ] = None,
+    identity: Annotated[
+        str | None, typer.Option("--identity", help="The name in the signer's certificate: a URI, address or host.")
+    ] = None,
+    roots: Annotated[Path | None, typer.Option("--roots", help="The roots (PEM) that vouch for --identity.")] = None,
+    signature: _Signature = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify a model's signature, its signer, and every file. Exit 8 for one that is not as it was signed."""
+    from vallum.models.signing import TrustedCertificate, TrustedKey, TrustPolicy, verify_model
+
+    if (identity is None) != (roots is None) or not (public_keys or identity):
+        raise typer.BadParameter("say whose signature counts: --public-key NAME=FILE, or --identity with --roots")
+    keys = []
+    for given in public_keys or ():
+        name, equals, file = given.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter("--public-key: write NAME=FILE")
+        keys.append(TrustedKey(name, _read(Path(file))))
+    trusted: tuple[TrustedCertificate, ...] = ()
+    if identity is not None and roots is not None:
+        trusted = (TrustedCertificate(identity, _certificates(roots)),)
+    trust = TrustPolicy(tuple(keys), trusted)
+    verified = verify_model(path, _signature_of(path, signature), trust)
+    said = {"signer": verified.signer.name, "files": len(verified.manifest.resources), "sha256": verified.manifest.root}
+    report(as_json, said, f"{path}: as {verified.signer.name} signed it, {said['files']} files")
+
+
+def _signature_of(path: Path, given: Path | None) -> Path:
+    return given if given is not None else path.with_name(path.resolve().name + ".sig")
+
+
+def _certificates(file: Path) -> tuple[Any, ...]:
+    from cryptography import x509
+
+    try:
+        return tuple(x509.load_pem_x509_certificates(_read(file)))
+    except ValueError as e:
+        raise Invalid(f"{file} holds no certificates in PEM") from e
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as e:
+        raise Invalid(f"{file} cannot be read: {e.strerror}") from e
