@@ -72,7 +72,19 @@ def test_every_command_performs_routes_or_says_why_it_needs_none():
 
 def test_local_commands_are_these():
     local = {command.name.split(" ", 1)[1] for command in COMMANDS if command.local}
-    assert local == {"up", "serve", "migrate", "move-root", "rotate-root", "verify", "test", "scan", "eval", "digest"}
+    assert local == {
+        "up",
+        "serve",
+        "migrate",
+        "move-root",
+        "rotate-root",
+        "verify",
+        "test",
+        "scan",
+        "sign",
+        "eval",
+        "digest",
+    }
 
 
 def test_every_route_is_somebodys_command():
