@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 
+from vallum.models.scan.formats.jinja import Jinja
+from vallum.models.scan.formats.json_config import JsonConfig
+from vallum.models.scan.formats.text import Text
 from vallum.models.scan.port import Inspector, RepositoryInspector
 
 __all__ = ["inspectors", "repository_inspectors"]
 
 
 def inspectors() -> Sequence[Inspector]:
-    return ()
+    return (Text(), JsonConfig(), Jinja())
 
 
 def repository_inspectors() -> Sequence[RepositoryInspector]:

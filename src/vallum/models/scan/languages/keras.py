@@ -1,0 +1,114 @@
+"""A Keras object as its configuration describes it: what deserialising it would look up, run or read."""
+
+# ruff: noqa: E501, SIM905  tables of names and patterns, one a line
+
+import re
+
+from vallum.models.scan.languages.dotted import leads_to_harm
+from vallum.models.scan.model import Verdict
+from vallum.models.scan.port import Scan
+
+__all__ = ["judge_keras_object"]
+
+_FRAMEWORK = re.compile(r"(?:keras|tf_keras|tensorflow\.keras|tensorflow\.python\.keras|keras_core)(?:\.|\Z)")
+_AREAS = re.compile(
+    r"\.(?:layers|models|initializers|regularizers|optimizers|losses|metrics|constraints|activations|ops|dtype_policies|backend|random|quantizers|distribution|applications|engine|mixed_precision|callbacks|legacy)(?:\.|\Z)"
+)
+_ACTIVATIONS = frozenset(
+    """relu relu6 sigmoid softmax tanh linear elu selu gelu softplus softsign swish silu exponential hard_sigmoid
+    hard_silu hard_swish leaky_relu log_softmax mish celu glu log_sigmoid hard_tanh hard_shrink soft_shrink tanh_shrink
+    threshold squareplus sparse_plus sparse_sigmoid sparsemax crelu mse mae mape msle
+    categorical_crossentropy sparse_categorical_crossentropy binary_crossentropy mean_squared_error mean_absolute_error accuracy
+    binary_accuracy categorical_accuracy sparse_categorical_accuracy huber log_cosh hinge poisson kl_divergence cosine_similarity""".split()
+)
+_VOCABULARIES = frozenset("TextVectorization StringLookup IntegerLookup IndexLookup".split())
+_LANGUAGE = frozenset(
+    "__tuple__ __tensor__ __numpy__ __bytes__ __ellipsis__ __slice__ __typespec__ __complex__ __set__".split()
+)
+_FUNCTION_LAYERS = frozenset(
+    "TFOpLambda SlicingOpLambda ClassMethod InstanceMethod InstanceProperty TensorFlowOpLayer".split()
+)
+_HARMFUL_FUNCTION = re.compile(
+    r"(?:^|\.)(?:io|raw_ops|saved_model|config|compat|data|autograph)\.|py_func|numpy_function|load_|read_file|write_file|eval|exec|system"
+)
+
+
+def judge_keras_object(value: dict[str, object], place: str, scan: Scan) -> None:
+    """For a mapping with `class_name`; of other libraries' it says nothing."""
+    name, module, config = value.get("class_name"), value.get("module"), value.get("config")
+    registered = value.get("registered_name")
+    if not isinstance(name, str) or "config" not in value:
+        return
+    settings = config if isinstance(config, dict) else {}
+    if name in ("Lambda", "__lambda__") or (isinstance(registered, str) and registered.endswith("Lambda")):
+        _judge_lambda(name, settings, place, scan)
+    if name in _FUNCTION_LAYERS and _HARMFUL_FUNCTION.search(
+        str(settings.get("function", settings.get("node_def", "")))[:2000]
+    ):
+        scan.report(Verdict.BLOCK, "keras-lambda", place, f"{name} calls a function that reads, writes or runs")
+    if name in _VOCABULARIES and isinstance(path := settings.get("vocabulary"), str) and path:
+        outside = path.startswith(("/", "\\", "~")) or ".." in path or "://" in path or path[1:2] == ":"
+        scan.report(
+            Verdict.BLOCK if outside else Verdict.REVIEW,
+            "keras-custom-object",
+            place,
+            f"{name} reads the file `{path[:120]}` while it loads",
+        )
+    if isinstance(module, str):
+        _judge_module(module, name, config, place, scan)
+    elif "module" in value and name not in _LANGUAGE | {"__lambda__", "Lambda"}:
+        scan.report(
+            Verdict.REVIEW, "keras-custom-object", place, f"`{name[:80]}` is code that the model does not bring"
+        )
+    elif "." in name and leads_to_harm(name):
+        scan.report(Verdict.BLOCK, "keras-custom-object", place, f"it asks for `{name[:120]}`")
+    elif ">" in name or (
+        isinstance(registered, str) and ">" in registered and not registered.startswith(("keras", "Keras"))
+    ):
+        scan.report(
+            Verdict.REVIEW, "keras-custom-object", place, f"`{name[:80]}` is code that the model does not bring"
+        )
+
+
+def _judge_lambda(name: str, settings: dict[str, object], place: str, scan: Scan) -> None:
+    module = settings.get("module")
+    function = settings.get("function", settings.get("value"))
+    if isinstance(function, str) and isinstance(module, str) and leads_to_harm(f"{module}.{function}"):
+        scan.report(Verdict.BLOCK, "keras-lambda", place, f"a Lambda of `{module[:60]}.{function[:60]}`")
+    elif isinstance(function, str) and re.fullmatch(r"\w{1,60}", function) and name == "Lambda":
+        scan.report(Verdict.REVIEW, "keras-lambda", place, "a Lambda of a named function")
+    else:
+        scan.report(
+            Verdict.BLOCK,
+            "keras-lambda",
+            place,
+            "a Lambda that carries code, which runs when the model is loaded or called",
+        )
+
+
+def _judge_module(module: str, name: str, config: object, place: str, scan: Scan) -> None:
+    called = config if name == "function" and isinstance(config, str) else name
+    dotted = f"{module}.{called}"[:300]
+    if module == "builtins" and (called in _ACTIVATIONS or name in _LANGUAGE or name == "__lambda__"):
+        return
+    if _FRAMEWORK.match(module):
+        if leads_to_harm(dotted) or re.search(r"\.(?:utils|saving|export|src\.api_export)(?:\.|\Z)", module):
+            scan.report(
+                Verdict.BLOCK,
+                "keras-custom-object",
+                place,
+                f"it asks for `{dotted[:120]}`, which is not a part of a model",
+            )
+        elif not (called[:1].isupper() or called in _ACTIVATIONS or ".ops" in module) or not (
+            _AREAS.search(module) or "." not in module
+        ):
+            scan.report(Verdict.REVIEW, "keras-custom-object", place, f"it asks for `{dotted[:120]}`")
+        return
+    if module == "builtins" and name == "function" and not leads_to_harm(f"x.{called}") and not leads_to_harm(called):
+        scan.report(Verdict.REVIEW, "keras-custom-object", place, f"the function `{called[:80]}` is not Keras's")
+    elif leads_to_harm(dotted):
+        scan.report(
+            Verdict.BLOCK, "keras-custom-object", place, f"it asks for `{dotted[:120]}`, which runs, opens or imports"
+        )
+    else:
+        scan.report(Verdict.REVIEW, "keras-custom-object", place, f"it asks for `{dotted[:120]}`, which is not Keras's")
