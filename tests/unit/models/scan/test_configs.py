@@ -87,3 +87,45 @@ def test_a_large_tokenizer_passes_within_a_second(tmp_path: Path) -> None:
     before = perf_counter()
     assert scan(tmp_path).findings == ()
     assert perf_counter() - before < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.yaml", "a: !!python/object/apply:os.system ['id']\n"),
+        ("notes", "%TAG !p! tag:yaml.org,2002:python/\n---\na: !p!object/apply:os.system ['id']\n"),
+        ("config.yaml", "a: !<tag:yaml.org,2002:python/name:os.system> ''\n"),
+        ("config.yaml", "a: !!python%2fobject/new:os.system {}\n"),
+        ("config.yaml", "model:\n  _target_: subprocess.run\n  args: [id]\n"),
+        ("MLmodel", "flavors:\n  python_function:\n    loader_module: os\n"),
+        ("config.toml", "[model]\n_target_ = 'os.system'\n"),
+        ("setup.cfg", "[model]\n_target_ = builtins.exec\n"),
+        (
+            "bomb.yaml",
+            "a: &a [x, x]\n"
+            + "".join(f"k{n}: &k{n} [{', '.join(['*' + ('a' if not n else f'k{n - 1}')] * 9)}]\n" for n in range(9)),
+        ),
+    ],
+)
+def test_other_configurations_that_ask_for_harm(tmp_path: Path, name: str, content: str) -> None:
+    assert _scan(tmp_path, content, name).verdict is Verdict.BLOCK
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.yaml", "model:\n  lr: 0.1\n  layers: [1, 2]\n  name: &n resnet\n  again: *n\n"),
+        (
+            "MLmodel",
+            "flavors:\n  python_function:\n    env: conda.yaml\n    loader_module: mlflow.sklearn\n    model_path: model.skops\n",
+        ),
+        (
+            "conda.yaml",
+            "channels:\n- conda-forge\ndependencies:\n- python=3.11\n- pip:\n  - mlflow==2.9.2\nname: mlflow-env\n",
+        ),
+        ("pyproject.toml", "[project]\nname = 'x'\nversion = '1'\n"),
+        ("README.md", "---\nlicense: mit\ntags:\n- x\n---\n# Model\n\nhandler: os.system is never used\n"),
+    ],
+)
+def test_other_ordinary_configurations(tmp_path: Path, name: str, content: str) -> None:
+    assert _scan(tmp_path, content, name).findings == ()
