@@ -74,3 +74,9 @@ def test_markup_with_a_script(tmp_path: Path) -> None:
 def test_noise_never_fails_an_inspector(tmp_path: Path, noise: bytes) -> None:
     report = _scan(tmp_path, "noise", noise)
     assert "scanner-error" not in {finding.technique for finding in report.findings}
+
+
+@pytest.mark.parametrize("name", ["lightgbm.txt", "lightgbm.json", "xgboost.json", "xgboost-dump.txt"])
+def test_models_that_were_trained_pass(name: str) -> None:
+    """Five trees each, by lightgbm 4.7 and xgboost 3.2."""
+    assert scan(Path(__file__).parent / "trained" / name).findings == ()

@@ -23,6 +23,8 @@ _WORDS = frozenset(
     ("vocab", "merges", "added_tokens", "trees", "tree_info", "nodes")
 )  # data, and most of a file's size
 
+_MAX_TEMPLATES = 20_000
+
 
 class JsonConfig:
     name = "json"
@@ -82,6 +84,7 @@ def judge_tree(document: object, blob: Blob, scan: Scan) -> None:
     """Every key and string of a parsed configuration, of whichever language. Linear, without recursion."""
     if isinstance(document, dict) and "cells" not in document:
         _judge_index(document, blob, scan)
+    templates = 0
     for path, key, value in _entries(document):
         place = f"{blob.place}@{path}"
         if isinstance(value, dict):
@@ -96,6 +99,10 @@ def judge_tree(document: object, blob: Blob, scan: Scan) -> None:
                 if "{" in value:
                     scan.descend(blob, f"{key or 'template'}.jinja", value.encode("utf-8", "surrogatepass"))
             elif len(value) > 8 and ("{{" in value or "{%" in value):
+                templates += 1
+                if templates > _MAX_TEMPLATES:
+                    scan.report(Verdict.REVIEW, "limit", place, "more templates than are looked at")
+                    return
                 judge_template(value, place, scan, is_template=False)
             judge_setting(key, value, place, scan)
         elif isinstance(value, list):

@@ -28,7 +28,8 @@ _BUILT_NAME = re.compile(
 _CONCATENATED = re.compile(r"(['\"])([^'\"\\]{0,40})\1\s*(?:~|\+)?\s*(['\"])([^'\"\\]{0,40})\3")
 _ESCAPE = re.compile(r"\\x([0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\([0-7]{1,3})")
 _TRIGGER = re.compile(
-    r"\{%-?\s*(?:el)?if\b[^%]{0,300}?(?:'[^']{3,}'|\"[^\"]{3,}\")\s+in\s+(?:\w+\.)*\w*(?:content|message|text|prompt|last)\w*(?:\[['\"]content['\"]\])?"
+    r"\{%-?\s*(?:el)?if\b(?=[^%]{0,400}?(?:content|text|prompt|last_\w+))[^%]{0,300}?"
+    r"(?:(?:'[^']{3,}'|\"[^\"]{3,}\")\s+in\s+[^%]{0,60}?(?:content|text|prompt|last_)|\.(?:startswith|endswith|find)\(|content['\"\])]*\s*==)"
     r"[^%]{0,200}-?%\}(.{0,4000}?)\{%-?\s*(?:endif|else|elif)",
     re.DOTALL,
 )

@@ -19,8 +19,8 @@ from vallum.models.scan.model import Verdict
 __all__ = ["Harm", "harms_in_python", "parse_python"]
 
 _MAX_CHARACTERS = 512 << 10  # the parser takes about a second for more
-_MAX_NODES = 400_000
-_MAX_WALKS = 1_500_000
+_MAX_NODES = 200_000  # about a second
+_MAX_WALKS = 400_000
 
 _RUNS = re.compile(
     r"(?:os|posix|nt)\.(?:system|popen|exec\w+|spawn\w+|posix_spawnp?|startfile|fork|forkpty)\Z|subprocess\.(?!PIPE|STDOUT|DEVNULL|\w*Error|\w*Expired)\w+\Z|_posixsubprocess\.\w+\Z"
