@@ -2,12 +2,24 @@
 
 from collections.abc import Sequence
 
+from vallum.models.scan import pickles
 from vallum.models.scan.formats.code import Notebook, PythonSource, Script
+from vallum.models.scan.formats.compressed import CompressedInspector
+from vallum.models.scan.formats.executables import ExecutableInspector
+from vallum.models.scan.formats.gguf import GgufInspector
+from vallum.models.scan.formats.hdf5 import Hdf5Inspector
 from vallum.models.scan.formats.jinja import Jinja
 from vallum.models.scan.formats.json_config import JsonConfig
+from vallum.models.scan.formats.onnx import OnnxInspector
+from vallum.models.scan.formats.plain_data import PlainDataInspector
+from vallum.models.scan.formats.safetensors import SafetensorsInspector
+from vallum.models.scan.formats.tar_archive import TarInspector
 from vallum.models.scan.formats.tensorflow import TensorflowGraph
 from vallum.models.scan.formats.text import Text
+from vallum.models.scan.formats.tflite import TfliteInspector
+from vallum.models.scan.formats.ubjson import UbjsonInspector
 from vallum.models.scan.formats.yaml_config import IniConfig, YamlConfig
+from vallum.models.scan.formats.zip_archive import ZipInspector
 from vallum.models.scan.port import Inspector, RepositoryInspector
 from vallum.models.scan.repositories.layout import Indexes, Names, RemoteCode
 
@@ -16,6 +28,19 @@ __all__ = ["inspectors", "repository_inspectors"]
 
 def inspectors() -> Sequence[Inspector]:
     return (
+        *pickles.inspectors(),
+        ExecutableInspector(),
+        ZipInspector(),
+        TarInspector(),
+        CompressedInspector(),
+        SafetensorsInspector(),
+        GgufInspector(),
+        OnnxInspector(),
+        Hdf5Inspector(),
+        TfliteInspector(),
+        UbjsonInspector(),
+        TensorflowGraph(),
+        PlainDataInspector(),
         Text(),
         JsonConfig(),
         YamlConfig(),
@@ -24,7 +49,6 @@ def inspectors() -> Sequence[Inspector]:
         PythonSource(),
         Notebook(),
         Script(),
-        TensorflowGraph(),
     )
 
 

@@ -135,8 +135,14 @@ def link(model):
     (model / "README.md").symlink_to("/etc/hostname")
 
 
+def flip(model):
+    raw = bytearray((model / "weights.bin").read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (model / "weights.bin").write_bytes(raw)
+
+
 CHANGES = {
-    "changed weights.bin": lambda m: (m / "weights.bin").write_bytes(b"y" + (m / "weights.bin").read_bytes()[1:]),
+    "changed weights.bin": flip,
     "changed README.md": lambda m: (m / "README.md").write_text("# A model "),
     "missing README.md": lambda m: (m / "README.md").unlink(),
     "extra evil.py": add("evil.py"),

@@ -1,0 +1,118 @@
+"""HDF5, which Keras and others save: the superblock is checked, and the bytes are searched for what matters in them.
+
+No library reads it here. The Keras configuration is found as the text that it is, wherever the file keeps it;
+links to other files are found by their marks. What a chunk's compression hides is not seen: Keras writes
+its configuration without. Source: HDF5 File Format Specification 3.0, II.A and IV.A.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+
+from vallum.models.scan.model import Verdict
+from vallum.models.scan.port import Blob, Scan
+
+__all__ = ["Hdf5Inspector"]
+
+_MARK = b"\x89HDF\r\n\x1a\n"
+_LAST_START = 1 << 20
+_WINDOW = 1 << 20
+_MAX_JSON = 16 << 20
+_MAX_TEXTS = 32
+_CONFIG = re.compile(rb'\{\s*"(?:class_name|module|config|name|registered_name|build_config|compile_config)"\s*:')
+# An external link is its file's name and the path in it (IV.A.2.g); a dataset's list of external files is a message of
+# type 7 and version 1 with a few slots (IV.A.2.h), in either form of object header.
+_EXTERNAL_LINK = re.compile(rb"\.(?:h5|hdf5|he5|keras)\0/[\w./:-]{0,1024}\0")
+_EXTERNAL_DATA = re.compile(rb"\x07(?:\0..[\0-\x1f]\0\0|..[\0-\x1f])\0?\x01\0\0\0[^\0]\0[^\0]\0", re.DOTALL)
+_SIZE_AT = {0: (13, 40), 1: (13, 44), 2: (9, 28), 3: (9, 28)}  # of addresses; of the address of the end
+
+
+class Hdf5Inspector:
+    name = "hdf5"
+
+    def recognises(self, blob: Blob) -> bool:
+        return _start(blob.data) is not None
+
+    def inspect(self, blob: Blob, scan: Scan) -> None:
+        start = _start(blob.data) or 0
+        if start:
+            text = f"{start} bytes before the file proper, which HDF5 leaves to others"
+            scan.report(Verdict.REVIEW, "hidden-payload", blob.place, text)
+            scan.descend(blob, "@userblock", blob.data[:start])
+        end = _end(blob.data, start)
+        if end is None or end > len(blob):
+            text = "its first block does not fit the format, or names an end that the file does not have"
+            scan.report(Verdict.REVIEW, "malformed", blob.place, text)
+        elif end < len(blob):
+            text = f"{len(blob) - end} bytes behind the file's own end"
+            scan.report(Verdict.REVIEW, "hidden-payload", f"{blob.place}@{end}", text)
+            scan.descend(blob, f"@{end}", blob.data[end:])
+        _search(blob, scan)
+
+
+def _start(data: memoryview) -> int | None:
+    at = 0
+    while at <= min(len(data) - 8, _LAST_START):
+        if bytes(data[at : at + 8]) == _MARK:
+            return at
+        at = at * 2 or 512
+    return None
+
+
+def _end(data: memoryview, start: int) -> int | None:
+    head = bytes(data[start : start + 96])
+    if len(head) < 48 or head[8] not in _SIZE_AT:
+        return None
+    size_at, end_at = _SIZE_AT[head[8]]
+    size = head[size_at]
+    if size not in (4, 8):
+        return None
+    place = end_at if size == 8 else end_at - 2 * (8 - size)
+    return start + int.from_bytes(head[place : place + size], "little")
+
+
+def _search(blob: Blob, scan: Scan) -> None:
+    texts = 0
+    reported = False
+    done = 0
+    for at, window in _windows(blob.data):
+        if not reported and _links_outside(window):
+            reported = True
+            text = "it refers to another file, which is read in its place"
+            scan.report(Verdict.REVIEW, "archive-link", blob.place, text)
+        for match in _CONFIG.finditer(window):
+            start = at + match.start()
+            if start < done:
+                continue
+            found = _json(bytes(blob.data[start : start + _MAX_JSON]))
+            if found is None:
+                text = "a configuration in JSON that does not end, or is not in one piece"
+                scan.report(Verdict.REVIEW, "malformed", f"{blob.place}@{start}", text)
+                done = start + 4096
+            else:
+                scan.descend(blob, "model_config.json", found)
+                done = start + len(found)
+            texts += 1
+            if texts >= _MAX_TEXTS:
+                scan.report(Verdict.REVIEW, "limit", blob.place, f"more than {_MAX_TEXTS} configurations")
+                return
+
+
+def _windows(data: memoryview) -> Iterator[tuple[int, bytes]]:
+    """Overlapping, so that nothing is cut in two."""
+    for at in range(0, len(data), _WINDOW):
+        yield at, bytes(data[at : at + _WINDOW + 64])
+
+
+def _links_outside(window: bytes) -> bool:
+    return _EXTERNAL_LINK.search(window) is not None or _EXTERNAL_DATA.search(window) is not None
+
+
+def _json(data: bytes) -> bytes | None:
+    """The one value that the bytes start with."""
+    text = data.decode("utf-8", "replace")
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return text[:end].encode()

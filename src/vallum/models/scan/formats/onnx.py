@@ -1,0 +1,252 @@
+"""ONNX: a protobuf of graphs. Read by hand, with a bound for everything, because the file chooses every length.
+
+Answers tensor data that is fetched from outside of the model's folder (CWE-22), operators of foreign libraries,
+tensors whose data does not fit their shape (CWE-131) and content in fields that ONNX does not have.
+Source: onnx/onnx.proto (IR version 13).
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from vallum.models.scan.formats.member_names import is_outside, shown
+from vallum.models.scan.model import Verdict
+from vallum.models.scan.port import Blob, Scan
+
+__all__ = ["OnnxInspector"]
+
+_MAX_DEPTH = 32
+_MAX_FIELDS = 4_000_000
+_KNOWN_DOMAINS = frozenset({
+    "", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft",
+    "com.microsoft.nchwc", "com.ms.internal.nhwc",
+})  # fmt: skip
+_MAX_UNKNOWN_BYTES = 256
+_BITS = {
+    1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16,
+    17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8,
+}  # fmt: skip
+# What each message has: its field numbers, and of which message those are that are messages.
+_MESSAGES: dict[str, tuple[range, dict[int, str]]] = {
+    "model": (range(1, 27), {7: "graph", 8: "opset", 14: "entry", 20: "training", 25: "function"}),
+    "graph": (range(1, 17), {1: "node", 5: "tensor", 15: "sparse", 16: "entry"}),
+    "node": (range(1, 11), {5: "attribute", 9: "entry"}),
+    "attribute": (range(1, 24), {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"}),
+    "function": (range(1, 15), {7: "node", 9: "opset", 11: "attribute", 14: "entry"}),
+    "training": (range(1, 5), {1: "graph", 2: "graph", 3: "entry", 4: "entry"}),
+    "sparse": (range(1, 4), {1: "tensor", 2: "tensor"}),
+    "opset": (range(1, 3), {}),
+    "entry": (range(1, 3), {}),
+    "tensor": (range(1, 17), {16: "entry"}),
+}
+
+
+class _Malformed(Exception):
+    pass
+
+
+class _Field(NamedTuple):
+    """`value` is the number, or the bytes; `at` is where the field starts."""
+
+    at: int
+    number: int
+    value: int | memoryview
+
+
+class OnnxInspector:
+    name = "onnx"
+
+    def recognises(self, blob: Blob) -> bool:
+        """The IR version first, as every writer does it; or the name, with fields that fit to the end."""
+        head = blob.head(16)
+        if blob.name.endswith(".onnx"):
+            return len(head) > 0
+        return len(head) == 16 and head[0] == 8 and 1 <= head[1] <= 32 and head[2] in (0x12, 0x3A, 0x42) and _fits(blob)
+
+    def inspect(self, blob: Blob, scan: Scan) -> None:
+        try:
+            _Model(blob, scan).judge()
+        except _Malformed as e:
+            scan.report(Verdict.REVIEW, "malformed", blob.place, f"not a whole ONNX model: {e}")
+
+
+def _fits(blob: Blob) -> bool:
+    try:
+        numbers = [field.number for field, _ in zip(_fields(blob.data), range(10_000), strict=False)]
+    except _Malformed:
+        return False
+    return 7 in numbers and 8 in numbers
+
+
+def _fields(data: memoryview) -> Iterator[_Field]:
+    at = 0
+    while at < len(data):
+        start = at
+        key, at = _varint(data, at)
+        number, kind = key >> 3, key & 7
+        if not number or number > 1 << 29:
+            raise _Malformed("a field without a number")
+        value: int | memoryview
+        if kind == 0:
+            value, at = _varint(data, at)
+        else:
+            size = {1: 8, 5: 4}.get(kind, -1)
+            if kind == 2:
+                size, at = _varint(data, at)
+            if size < 0 or size > len(data) - at:
+                raise _Malformed("a field that does not end where it says")
+            value = data[at : at + size]
+            at += size
+        yield _Field(start, number, value)
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(data) and shift < 70:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise _Malformed("a number that does not end")
+
+
+class _Model:
+    def __init__(self, blob: Blob, scan: Scan) -> None:
+        self._blob, self._scan = blob, scan
+        self._count = 0
+        self._own_domains: set[str] = set()
+        self._reported: set[str] = set()
+
+    def judge(self) -> None:
+        graphs = 0
+        for field in self._each(self._blob.data):
+            if field.number == 25 and isinstance(field.value, memoryview):
+                named = {f.number: f.value for f in self._each(field.value) if f.number in (1, 10)}
+                self._own_domains.add(f"{_text(named.get(10))}:{_text(named.get(1))}")
+            graphs += field.number == 7
+        if graphs != 1:
+            text = f"{graphs} graphs: a model has one, and readers differ in which one of several they take"
+            verdict = Verdict.BLOCK if graphs else Verdict.REVIEW
+            self._scan.report(verdict, "malformed", self._blob.place, text)
+        self._message("model", self._blob.data, "", 0)
+
+    def _each(self, data: memoryview) -> Iterator[_Field]:
+        for field in _fields(data):
+            self._count += 1
+            if self._count > _MAX_FIELDS:
+                raise _Malformed("more fields than are looked at")
+            yield field
+
+    def _message(self, kind: str, data: memoryview, path: str, depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            raise _Malformed("graphs nested too deep")
+        numbers, messages = _MESSAGES[kind]
+        seen = []
+        for field in self._each(data):
+            if field.number not in numbers:
+                self._unknown(kind, field, path)
+            elif field.number in messages:
+                if not isinstance(field.value, memoryview):
+                    raise _Malformed(f"a number in the place of a {messages[field.number]}")
+                inner = messages[field.number]
+                self._message(inner, field.value, f"{path}/{inner}" if depth < 6 else path, depth + 1)
+            if kind in ("tensor", "node", "entry"):
+                seen.append(field)
+        if kind == "tensor":
+            self._tensor(seen, path)
+        elif kind == "node":
+            self._node(seen, path)
+        elif kind == "entry":
+            self._entry(seen, path)
+
+    def _unknown(self, kind: str, field: _Field, path: str) -> None:
+        if isinstance(field.value, memoryview) and len(field.value) > _MAX_UNKNOWN_BYTES:
+            place = f"{self._blob.place}@{path}/{field.number}"
+            text = f"{len(field.value)} bytes in a field that a {kind} does not have"
+            self._scan.report(Verdict.REVIEW, "hidden-payload", place, text)
+            self._scan.descend(self._blob, f"@{path}/{field.number}", field.value)
+
+    def _node(self, fields: list[_Field], path: str) -> None:
+        values = {field.number: field.value for field in fields if field.number in (4, 7)}
+        domain, operator = _text(values.get(7)), _text(values.get(4))
+        if domain in _KNOWN_DOMAINS or f"{domain}:{operator}" in self._own_domains or domain in self._reported:
+            return
+        self._reported.add(domain)
+        text = f"{shown(operator)} of {shown(domain)!r}: whoever loads it needs a native library for that"
+        self._scan.report(Verdict.REVIEW, "onnx-custom-operator", f"{self._blob.place}@{path}", text)
+
+    def _entry(self, fields: list[_Field], path: str) -> None:
+        """A long or strange text of the metadata is looked at as a file of its own."""
+        if path.endswith("/tensor/entry"):
+            return
+        values = {field.number: field.value for field in fields}
+        value = values.get(2)
+        if isinstance(value, memoryview) and (len(value) > 1024 or bytes(value[:2]) in (b"#!", b"\x80\x04", b"PK")):
+            self._scan.descend(self._blob, f"@metadata.{shown(_text(values.get(1)))}", value)
+
+    def _tensor(self, fields: list[_Field], path: str) -> None:
+        dims: list[int] = []
+        values: dict[int, int | memoryview] = {}
+        external: dict[str, str] = {}
+        for field in fields:
+            if field.number == 1:
+                dims += _numbers(field.value)
+            elif field.number == 13 and isinstance(field.value, memoryview):
+                pair = {f.number: f.value for f in self._each(field.value)}
+                key = _text(pair.get(1))
+                if key in external:
+                    self._external("two places for one tensor's data", path)
+                external[key] = _text(pair.get(2))
+            else:
+                values[field.number] = field.value
+        path = f"{path}:{shown(_text(values.get(8)))}"
+        count = 1
+        for size in dims:
+            count *= size
+        if any(size >= 1 << 63 for size in dims) or count >= 1 << 63:
+            text = "a shape with a negative or impossible size"
+            self._scan.report(Verdict.BLOCK, "size-lie", f"{self._blob.place}@{path}", text)
+            return
+        kind = values.get(2)
+        bits = _BITS.get(kind, 0) if isinstance(kind, int) else 0
+        if external or values.get(14) == 1:
+            self._outside(external, count * bits // 8, path)
+        raw = values.get(9)
+        if isinstance(raw, memoryview) and bits and len(raw) != -(-count * bits // 8):
+            text = f"{len(raw)} bytes of data, for a shape that has {-(-count * bits // 8)}"
+            self._scan.report(Verdict.BLOCK, "size-lie", f"{self._blob.place}@{path}", text)
+
+    def _outside(self, external: dict[str, str], size: int, path: str) -> None:
+        location = external.get("location", "")
+        if not location or is_outside(location) or "://" in location or "%" in location:
+            self._external(f"its data is at {shown(location)!r}, outside of the model's folder", path)
+            return
+        for key in ("offset", "length"):
+            value = external.get(key, "0")
+            if not value.isascii() or not value.isdigit() or len(value) > 15:
+                self._external(f"its {key} is {shown(value)!r}", path)
+                return
+        length = int(external.get("length", "0"))
+        if length and size and length != size:
+            text = f"{length} bytes in another file, for a shape that has {size}"
+            self._scan.report(Verdict.BLOCK, "size-lie", f"{self._blob.place}@{path}", text)
+
+    def _external(self, text: str, path: str) -> None:
+        self._scan.report(Verdict.BLOCK, "onnx-external-data", f"{self._blob.place}@{path}", text)
+
+
+def _text(value: int | memoryview | None) -> str:
+    return bytes(value[:4096]).decode("utf-8", "replace") if isinstance(value, memoryview) else ""
+
+
+def _numbers(value: int | memoryview) -> list[int]:
+    """One number, or several packed."""
+    if isinstance(value, int):
+        return [value]
+    numbers: list[int] = []
+    at = 0
+    while at < len(value) and len(numbers) < 64:
+        number, at = _varint(value, at)
+        numbers.append(number)
+    return numbers

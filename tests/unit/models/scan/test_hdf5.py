@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scanned_files import judged, pickles_and_text, techniques
+
+from vallum.models.scan.formats.executables import ExecutableInspector
+from vallum.models.scan.formats.hdf5 import Hdf5Inspector
+from vallum.models.scan.formats.zip_archive import ZipInspector
+from vallum.models.scan.model import Report, Verdict
+
+_BENIGN = Path(__file__).parent / "benign"
+_KERAS = (_BENIGN / "keras.h5").read_bytes()
+
+
+def scanned(data: bytes) -> Report:
+    return judged(data, [Hdf5Inspector(), ZipInspector(), ExecutableInspector(), pickles_and_text()])
+
+
+@pytest.mark.parametrize("name", ["keras.h5", "weights.h5", "model.keras"])
+def test_real_files_pass(name):
+    assert scanned((_BENIGN / name).read_bytes()).findings == ()
+
+
+def test_the_configuration_is_handed_on():
+    stub = pickles_and_text()
+    judged(_KERAS, [Hdf5Inspector(), stub])
+    assert stub.seen["model.bin!model_config.json"].startswith(b'{"class_name": "Sequential"')
+
+
+def test_what_is_before_and_behind_is_judged():
+    for data in (b"#!/bin/sh\n".ljust(512, b"\n") + _KERAS, _KERAS + b"#!/bin/sh\n"):
+        report = scanned(data)
+        assert "executable" in techniques(report, Verdict.BLOCK)
+
+
+def test_a_link_to_another_file_is_for_a_person_to_judge():
+    at = len(_KERAS) // 2
+    name = b"\0/etc/other.h5\0/x\0"
+    assert "archive-link" in techniques(scanned(_KERAS[:at] + name + _KERAS[at + len(name) :]), Verdict.REVIEW)
+
+
+def test_cut_short_is_not_passed():
+    assert scanned(_KERAS[:600]).verdict == Verdict.REVIEW
+
+
+@given(st.binary(max_size=120))
+@settings(max_examples=40, deadline=None)
+def test_noise_is_never_a_failure(noise):
+    for data in (b"\x89HDF\r\n\x1a\n" + noise, _KERAS[:20] + noise + _KERAS[20 + len(noise) :]):
+        assert "scanner-error" not in techniques(scanned(data), Verdict.REVIEW)

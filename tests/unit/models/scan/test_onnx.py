@@ -1,0 +1,119 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scanned_files import judged, techniques
+
+from vallum.models.scan.formats.executables import ExecutableInspector
+from vallum.models.scan.formats.onnx import OnnxInspector
+from vallum.models.scan.model import Report, Verdict
+
+_BENIGN = Path(__file__).parent / "benign"
+
+
+def scanned(data: bytes, name: str = "model.bin") -> Report:
+    return judged(data, [OnnxInspector(), ExecutableInspector()], name)
+
+
+def varint(value: int) -> bytes:
+    out = b""
+    while value > 127:
+        out, value = out + bytes([value & 127 | 128]), value >> 7
+    return out + bytes([value])
+
+
+def put(number: int, value: int | bytes) -> bytes:
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def tensor(*fields: bytes, size: int = 2) -> bytes:
+    return put(1, size) + put(2, 1) + put(8, b"w") + b"".join(fields)
+
+
+def external(**entries: str) -> bytes:
+    pairs = [put(13, put(1, key.encode()) + put(2, value.encode())) for key, value in entries.items()]
+    return b"".join(pairs) + put(14, 1)
+
+
+def node(operator: bytes, domain: bytes = b"", *attributes: bytes) -> bytes:
+    return put(4, operator) + put(7, domain) + b"".join(put(5, attribute) for attribute in attributes)
+
+
+def model(*graph: bytes, more: bytes = b"") -> bytes:
+    return put(1, 8) + put(2, b"test") + put(7, b"".join(graph)) + put(8, put(2, 17)) + more
+
+
+@pytest.mark.parametrize("name", ["pipeline.onnx", "forest.onnx", "branches.onnx"])
+def test_real_models_pass_whatever_they_are_called(name):
+    for called in (name, "weights.bin"):
+        report = scanned((_BENIGN / name).read_bytes(), called)
+        assert (report.verdict, report.findings) == (Verdict.PASS, ())
+
+
+@pytest.mark.parametrize("location", ["/etc/passwd", "../../secret", "C:\\x", "http://a/b", "", "a/%2e%2e/b"])
+@pytest.mark.parametrize("where", ["initializer", "attribute", "subgraph", "function"])
+def test_data_from_elsewhere(location, where):
+    weights = tensor(external(location=location))
+    data = {
+        "initializer": model(put(5, weights)),
+        "attribute": model(put(1, node(b"Constant", b"", put(5, weights)))),
+        "subgraph": model(put(1, node(b"If", b"", put(6, put(5, weights))))),
+        "function": model(more=put(25, put(1, b"f") + put(7, node(b"Constant", b"", put(5, weights))))),
+    }[where]
+    assert techniques(scanned(data), Verdict.BLOCK) == {"onnx-external-data"}
+
+
+def test_data_beside_the_model_passes():
+    data = model(put(5, tensor(external(location="weights.data", offset="0", length="8"))))
+    assert scanned(data).verdict == Verdict.PASS
+    for lie in ({"offset": "-1"}, {"length": "9999"}, {"length": "x"}):
+        assert scanned(model(put(5, tensor(external(location="w", **lie))))).verdict == Verdict.BLOCK
+
+
+def test_operators_of_foreign_libraries():
+    assert techniques(scanned(model(put(1, node(b"Run", b"evil")))), Verdict.REVIEW) == {"onnx-custom-operator"}
+    inner = put(6, put(1, node(b"Run", b"evil")))
+    assert scanned(model(put(1, node(b"If", b"", inner)))).verdict == Verdict.REVIEW
+    own = put(25, put(1, b"Run") + put(10, b"mine") + put(7, node(b"Add")))
+    assert scanned(model(put(1, node(b"Run", b"mine")), more=own)).verdict == Verdict.PASS
+
+
+@pytest.mark.parametrize("weights", [tensor(put(9, bytes(9))), tensor(put(9, b"")), tensor(size=(1 << 64) - 1)])
+def test_sizes_that_lie(weights):
+    assert techniques(scanned(model(put(5, weights))), Verdict.BLOCK) == {"size-lie"}
+
+
+def test_content_in_a_field_that_onnx_does_not_have():
+    report = scanned(model(more=put(99, b"#!/bin/sh\n" + b"#" * 300)))
+    assert "hidden-payload" in techniques(report, Verdict.REVIEW)
+    assert "executable" in techniques(report, Verdict.BLOCK)
+
+
+def test_nesting_without_end_is_not_passed():
+    graph = b""
+    for _ in range(200):
+        graph = put(1, node(b"If", b"", put(6, graph)))
+    assert scanned(model(graph)).verdict == Verdict.REVIEW
+
+
+def test_two_graphs():
+    assert scanned(model(more=put(7, b""))).verdict == Verdict.BLOCK
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=60, deadline=None)
+def test_noise_is_never_a_failure(noise):
+    for data in (noise, model() + noise, model(noise)):
+        assert "scanner-error" not in techniques(scanned(data, "a.onnx"), Verdict.REVIEW)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_flip_is_never_a_failure(data):
+    bad = bytearray((_BENIGN / "pipeline.onnx").read_bytes())
+    at = data.draw(st.integers(0, len(bad) * 8 - 1))
+    bad[at // 8] ^= 1 << at % 8
+    assert "scanner-error" not in techniques(scanned(bytes(bad), "a.onnx"), Verdict.REVIEW)
