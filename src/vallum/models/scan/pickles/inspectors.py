@@ -43,7 +43,14 @@ def _is_pickle(blob: Blob) -> bool:
     if not head or head[0] not in _FIRST_OPCODES:
         return False
     seen = probe(blob.data, 0)
-    return bool(seen.calls) or (seen.complete and seen.end > 1) or seen.end > _LONG_ENOUGH
+    return (
+        bool(seen.calls)
+        or (seen.complete and seen.end > 1)
+        or (
+            # A list of words that begin with `c` reads as globals, of names that no pickler writes.
+            seen.end > _LONG_ENOUGH and (seen.capable > 0 or not seen.blocks)
+        )
+    )
 
 
 class PickleInspector:

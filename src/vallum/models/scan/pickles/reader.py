@@ -40,10 +40,11 @@ _NESTED = (b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00", b"\x7fELF", 
 class Probe:
     """What a look at a possible pickle shows, without a report."""
 
-    __slots__ = ("blocks", "calls", "complete", "end")
+    __slots__ = ("blocks", "calls", "capable", "complete", "end")
 
-    def __init__(self, end: int, complete: bool, calls: int, blocks: int) -> None:
-        self.end, self.complete, self.calls, self.blocks = end, complete, calls, blocks
+    def __init__(self, end: int, complete: bool, judge: Judge) -> None:
+        self.end, self.complete = end, complete
+        self.calls, self.blocks, self.capable = judge.calls, judge.blocks, judge.capable
 
 
 def _silent(verdict: Verdict, technique: str, position: int, explanation: str) -> None:
@@ -58,7 +59,7 @@ def probe(data: bytes | memoryview, start: int = 0, size: int = _PROBED_BYTES) -
         end, complete = machine.run(), True
     except Broken as e:
         end, complete = e.position, False
-    return Probe(start + end, complete, judge.calls, judge.blocks)
+    return Probe(start + end, complete, judge)
 
 
 def find_hidden(data: memoryview, start: int = 0) -> Iterator[int]:
