@@ -25,7 +25,7 @@ from vallum.kernel.errors import Invalid
 from vallum.kernel.identity.roca import has_roca
 from vallum.kernel.keys import Keyring
 
-__all__ = ["AUTO", "CertificateRefused", "IssuedCertificate", "WorkloadAuthority", "parse_spiffe_id"]
+__all__ = ["AUTO", "CertificateRefused", "IssuedCertificate", "WorkloadAuthority", "key_usage", "parse_spiffe_id"]
 
 AUTO = "auto"  # the id that this installation's own authority gives a service
 MIN_SECONDS, MAX_SECONDS = 300, 7 * 86_400
@@ -101,7 +101,7 @@ class WorkloadAuthority:
             .not_valid_before(start)
             .not_valid_after(start + timedelta(days=365 * 50))  # what it issues lives for days; the key is the anchor
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(key_usage(signs_certificates=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
             .add_extension(
                 x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"spiffe://{self._trust_domain}")]),
@@ -137,7 +137,7 @@ class WorkloadAuthority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(spiffe_id)]), critical=False)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
             .sign(key, None)
@@ -214,7 +214,8 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """RFC 5280, section 4.2.1.3: an authority signs certificates and nothing else; nobody else signs any."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         content_commitment=False,

@@ -26,7 +26,6 @@ _MAX_FINDINGS = 1_000
 _MAX_FILES = 100_000
 _SECONDS_PER_MB = 0.2
 _SECONDS = 2.0  # for inputs up to 10 MB; linear above
-_SKIPPED = frozenset({".git"})  # its files are a finding of their own, and not a model's
 
 
 def scan_path(
@@ -150,7 +149,7 @@ class _Scan:
 def _walk(folder: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(folder, followlinks=False):
         links = [name for name in folders if (Path(root) / name).is_symlink()]
-        folders[:] = sorted(name for name in folders if name not in _SKIPPED and name not in links)
+        folders[:] = sorted(name for name in folders if name not in links)
         for name in sorted([*names, *links]):
             yield Path(root) / name
 
