@@ -47,10 +47,8 @@ def scan_isolated(path: Path) -> Report:
             why = "the scanner died of it, or was stopped: too slow, or too much memory"
             died = Finding(Verdict.REVIEW, "scanner-error", begun, why)
             reports[begun] = FileReport(begun, 0, (), (died,))
-        if ended:
+        if ended or not begun:  # all is said, or it dies of looking at all files together, and would again
             break
-    else:
-        left = left or [str(path)]
     if not ended:
         why = "the scanner died several times: not everything was looked at"
         found = (*found, *(Finding(Verdict.REVIEW, "scanner-error", name, why) for name in left or [str(path)]))

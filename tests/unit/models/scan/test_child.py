@@ -108,3 +108,15 @@ def test_sarif_has_a_rule_for_each_technique(folder):
     (result,) = run["results"]
     assert (result["level"], result["ruleIndex"]) == ("error", 0)
     assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "bad%20file"
+
+
+def test_what_dies_of_all_files_together_does_not_pass(folder):
+    runner = folder.parent / "runner.py"
+    dies = "    def inspect_repository(self, files, scan):\n        os.kill(os.getpid(), signal.SIGSEGV)\n"
+    text = runner.read_text().replace("    def inspect(self", dies + "\n    def inspect(self")
+    text = text.replace("child.inspectors =", "child.repository_inspectors = lambda: [Plain()]\nchild.inspectors =")
+    runner.write_text(text)
+    (folder / "good").write_bytes(b"good")
+    report = scan_isolated(folder)
+    assert verdicts(report) == {"good": []}
+    assert report.verdict is Verdict.REVIEW
