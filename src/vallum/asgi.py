@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from vallum.kernel.errors import VallumError
+from vallum.serving.arrivals import Arrivals
 
 __all__ = ["Faces", "VallumApp"]
 
 _log = logging.getLogger("vallum")
 
+_GATEWAY = ("/v1/", "/v2")
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """What answers below `/v1`, `/api` and `/console`; None where this process has no such role."""
+    """What answers below `/v1` and `/v2`, `/api` and `/console`; None where this process has no such role."""
 
     gateway: Any
     api: Any
@@ -31,11 +33,17 @@ class VallumApp:
         self._build_faces = build_faces
         self._platform: Any = None
         self._faces = Faces(None, None, None)
+        self._arrivals = Arrivals()
+
+    def hurry(self) -> None:
+        """This worker is to stop: what has not arrived by now has moments left."""
+        self._arrivals.hurry()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             path: str = scope["path"]
-            if path.startswith("/v1/") and self._faces.gateway is not None:
+            receive = self._arrivals.receiver(receive)
+            if path.startswith(_GATEWAY) and self._faces.gateway is not None:
                 await self._faces.gateway(scope, receive, send)
                 return
             await self._other(path, scope, receive, send)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
+from time import monotonic
 from typing import Any
 
 from vallum.compose import SYSTEM_SUBJECT, Platform
@@ -20,12 +21,17 @@ from vallum.monitor import AccountWatch, Notifier
 from vallum.serving.witnesses import open_witnessing
 from vallum.settings import Settings
 
-__all__ = ["Background", "expire_contents", "published_checkpoint"]
+__all__ = ["Background", "expire_contents", "expire_data", "expire_uploads", "published_checkpoint"]
 
 _log = logging.getLogger("vallum")
 
 _HOURLY = "17 * * * *"
+_DAILY = "41 3 * * *"
 _WATCH_SECONDS = 2.0
+_TRIAL_SECONDS = 10.0
+_ERASURE_SECONDS = 3.0
+_EXPORT_SECONDS = 30.0
+_EXPIRED_AT_ONCE = 50  # a name of 128 characters and a digest each, of the 64 kB that an entry has
 _WATCH_STOP_SECONDS = 5.0  # what a receiver of notices is waited for; its notice is sent again after the next start
 
 
@@ -106,7 +112,12 @@ class Background:
         try:
             durable = Durable(self._platform.settings.records_url)
             durable.schedule("retention", _HOURLY, partial(expire_contents, self._platform))
+            durable.schedule("uploads", _HOURLY, partial(expire_uploads, self._platform))
+            durable.schedule("data-sets", _HOURLY, partial(expire_data, self._platform))
+            minutes = self._platform.settings.releases.verify_minutes
+            durable.schedule("releases", f"*/{minutes} * * * *", self._platform.control.services.release_watch.run)
             durable.schedule("upkeep", _HOURLY, self._platform.control.services.upkeep.run)
+            durable.schedule("dependencies", _DAILY, self._platform.control.services.dependency_watch.run)
             durable.start()
         except VallumError as e:
             _log.error("schedules do not run: %s", e)
@@ -122,7 +133,31 @@ def _watchers(platform: Platform) -> list[Callable[[], int]]:
     alerts = platform.control.services.alerts
     accounts = AccountWatch(records, ledger, platform.gate, alerts, SYSTEM_SUBJECT)
     channels = open_channels(settings.notices, platform.clock)
-    return [accounts.poll, *(Notifier(channel, records, ledger, settings.url).poll for channel in channels)]
+    trials = _now_and_then(_TRIAL_SECONDS, platform.control.services.release_watch.run_trials)
+    erasures = _now_and_then(_ERASURE_SECONDS, platform.control.services.subject_erasures.go_on)
+    exports = _now_and_then(_EXPORT_SECONDS, platform.control.services.export_alerts.raise_untold)
+    return [
+        accounts.poll,
+        trials,
+        erasures,
+        exports,
+        *(Notifier(channel, records, ledger, settings.url).poll for channel in channels),
+    ]
+
+
+def _now_and_then(seconds: float, work: Callable[[], object]) -> Callable[[], int]:
+    """`work` at most that often, of a poll that comes more often."""
+    last = -seconds
+
+    def poll() -> int:
+        nonlocal last
+        if monotonic() - last < seconds:
+            return 0
+        last = monotonic()
+        work()
+        return 1
+
+    return poll
 
 
 def expire_contents(platform: Platform) -> None:
@@ -133,6 +168,46 @@ def expire_contents(platform: Platform) -> None:
     ledger = AssetRef("Ledger", "vallum")
     with platform.gate.change(SYSTEM_SUBJECT, Action.CONTENT_EXPIRE, ledger, {}) as change:
         platform.ledger.shred_expired(change.conn)
+
+
+def expire_uploads(platform: Platform) -> None:
+    """Let uploads of models vanish that nothing arrived for since yesterday; the change is one entry."""
+    uploads = platform.control.services.models.uploads
+    with platform.records.read() as conn:
+        found = uploads.expired(conn)
+    if not found:
+        return
+    system = AssetRef("System", "vallum")
+    with platform.gate.change(SYSTEM_SUBJECT, Action.UPLOAD_EXPIRE, system, {"uploads": len(found)}) as change:
+        uploads.expire(change.conn)
+
+
+def expire_data(platform: Platform) -> None:
+    """Destroy the keys of data whose time is over, and let intakes vanish that nothing happened to since yesterday;
+    fifty versions are one entry. What is under legal hold or in use stays, and the latter is told of once a week."""
+    data = platform.control.services.data
+    with platform.records.read() as conn:
+        due = [one for one in data.retention.due(conn) if one.state == "due"]
+        cases, intakes = data.retention.orphaned(conn), data.intakes.expired(conn)
+        overdue = data.retention.untold(conn)
+    system = AssetRef("System", "vallum")
+    for first in range(0, max(len(due), bool(cases or intakes)), _EXPIRED_AT_ONCE):
+        some = due[first : first + _EXPIRED_AT_ONCE]
+        told: dict[str, str | int] = {
+            "versions": " ".join(one.id for one in some), "digests": " ".join(one.digest for one in some),
+            "cases": " ".join(cases[:_EXPIRED_AT_ONCE]), "intakes": len(intakes),
+        }  # fmt: skip
+        with platform.gate.change(SYSTEM_SUBJECT, Action.DATA_EXPIRE, system, told) as change:
+            data.retention.expire(change.conn, some, cases[:_EXPIRED_AT_ONCE])
+            data.intakes.erase(change.conn, intakes)
+        cases, intakes = cases[_EXPIRED_AT_ONCE:], []
+    for one in overdue:
+        context: dict[str, str | int] = {
+            "version": one.id, "until": one.expires_at, "used_by": ", ".join(one.used_by)[:500]
+        }  # fmt: skip
+        asset = AssetRef("DataSetVersion", one.id)
+        with platform.gate.change(SYSTEM_SUBJECT, Action.DATA_OVERDUE, asset, context, kind="alert") as change:
+            data.retention.told(change.conn, one)
 
 
 def published_checkpoint(settings: Settings) -> bytes | None:

@@ -4,27 +4,31 @@ A platform is one process's share: the kernel, wired. The faces are built on it:
 `Background` in the one process that sequences, publishes and forgets what has expired.
 """
 
-import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+from vallum import __version__
 from vallum.api import CERTIFICATE_PATH, TOKEN_PATH, ApiApp, ControlPlane, Services
 from vallum.api.control import Call, Performed
 from vallum.api.routing import Route
+from vallum.data.catalogue import DataCatalogue, TreatmentPolicy
+from vallum.data.catalogue.subject_rows import RowEraser
+from vallum.data.subjects import ERASURE_REPORT, ExchangeEraser, SubjectErasures, erasure_facts
 from vallum.inventory import EPOCH as INVENTORY_EPOCH
 from vallum.inventory import Inventory
 from vallum.kernel.actions import Action
 from vallum.kernel.clock import Clock, SystemClock
-from vallum.kernel.errors import Invalid
+from vallum.kernel.errors import Invalid, Unavailable
 from vallum.kernel.gate import Gate
 from vallum.kernel.identity import EPOCH as IDENTITY_EPOCH
 from vallum.kernel.identity import Identity, OidcConfig, OidcProvider
 from vallum.kernel.identity.roles import check_roles
-from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Lease, RootKeyProvider, RotationRules, Rotations, Vault
+from vallum.kernel.keys import DEFAULT_TENANT, Keyring, RootKeyProvider, RotationRules, Rotations, Vault
 from vallum.kernel.keys import EPOCH as KEYS_EPOCH
 from vallum.kernel.ledger.ledger import Ledger
 from vallum.kernel.ledger.writer import LedgerWriter
@@ -36,13 +40,35 @@ from vallum.kernel.store.records import Records
 from vallum.kernel.store.schema import check_schema, migrate
 from vallum.kernel.upkeep import Upkeep
 from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
-from vallum.monitor import Alerts
+from vallum.models.registry import (
+    DamageAlarm,
+    DependencyWatch,
+    Descriptions,
+    Registry,
+    ReportSigner,
+    ScanAttester,
+    SigningKeys,
+    SigningPlace,
+    load_trust,
+)
+from vallum.models.registry.recorded import recorded_at, was_revoked
+from vallum.models.signing.token import SigningToken
+from vallum.monitor import Alerts, ExportAlerts
+from vallum.releases import EPOCH as RELEASES_EPOCH
+from vallum.releases import Releases, load_rules
+from vallum.releases.adapters.cards import RegisteredCards
+from vallum.releases.adapters.data_sets import GovernedDataSets
+from vallum.releases.adapters.inventory import InventoryApplications
+from vallum.releases.recorded import was_revoked as release_was_revoked
 from vallum.serving.logs import configure_logging
-from vallum.serving.root_keys import make_root, open_destination, open_root
+from vallum.serving.root_keys import make_root, open_destination, open_root, pkcs11_pin
 from vallum.serving.root_keys import rotate_root as rotate_root_key
 from vallum.settings import KeySettings, OidcSettings, Settings
 
 if TYPE_CHECKING:
+    from vallum.data.classify import SpanClassifier
+    from vallum.guards.port import Guard
+    from vallum.kernel.store.blobs import Blobs
     from vallum.serving.local_ca import ServerCertificate
     from vallum.serving.mutual_tls import MutualTlsListener
 
@@ -119,9 +145,17 @@ class Platform:
             policy_set = policy_store.load(conn)
         policy_changes = PolicyChanges(records, clock)
         alerts = Alerts(records, clock)
-        directory = _directory(identity, inventory, policy_changes, alerts)
+        signing = _signing_place(settings)
+        models = _registry(settings, records, keyring, clock, ledger, signing)
+        descriptions = Descriptions(models, settings.spool_path, clock, settings.advisories_path, __version__)
+        data = _data_catalogue(settings, records, keyring, clock, signing)
+        releases = _open_releases(
+            settings, records, keyring, clock, ledger, inventory, policy_store, models, descriptions, data
+        )
+        directory = _directory(records, identity, inventory, policy_changes, alerts, models, releases, data)
         policy = PolicyEngine(policy_set, directory, clock)
         gate = Gate(policy, ledger, writer, records, identity.grants)
+        models.tell_of_damage(DamageAlarm(gate, clock, SYSTEM_SUBJECT))
         keys = settings.keys
         rules = RotationRules(keys.rotation_days, keys.rotate_automatically, keys.max_age_days)
         upkeep = Upkeep(records, keyring, vault, Rotations(keyring, clock, rules), gate, clock, SYSTEM_SUBJECT)
@@ -140,6 +174,14 @@ class Platform:
             policy_changes,
             directory,
             alerts,
+            models,
+            descriptions,
+            DependencyWatch(records, clock, descriptions, gate, SYSTEM_SUBJECT),
+            releases,
+            releases.watching(gate, SYSTEM_SUBJECT, heals=settings.releases.heal),
+            data,
+            ExportAlerts(records, alerts, gate, clock, SYSTEM_SUBJECT, data.exports),
+            _subject_erasures(records, keyring, clock, gate, data),
             settings.url,
             settings.server.proxies(),
             settings.environment,
@@ -160,10 +202,16 @@ class Platform:
         self.chores.every(300, self.identity.sign_in.sweep)
         self.chores.every(3600, self.identity.sessions.sweep)
         self.chores.every(3600, self.control.services.alerts.sweep)
+        self.chores.every(300, self.control.services.models.uploads.tidy)
+        self.chores.every(300, self.control.services.data.tidy)
         self.chores.every(30, self.records.erase_copies_left)
         self.epochs.subscribe(KEYS_EPOCH, self.keyring.refresh)
         self.epochs.subscribe(KEYS_EPOCH, self.vault.refresh)
         self.epochs.subscribe(POLICY_EPOCH, self._refresh_policy)
+        deployments = self.control.services.releases.deployments
+        deployments.refresh()
+        self.epochs.subscribe(RELEASES_EPOCH, deployments.refresh)
+        self.chores.every(2, deployments.flush)
         self.epochs.poll_once()
         self.writer.start()
         self.epochs.start()
@@ -250,8 +298,9 @@ def build_app(settings: Settings, role: Role) -> Any:
 def _faces(platform: Platform, role: Role) -> Any:
     """The applications by path prefix; built on the event loop that will run them."""
     from vallum.asgi import Faces
+    from vallum.compose_gateway import open_gateway
 
-    gateway = _gateway(platform) if role in ("all", "gateway") else None
+    gateway = open_gateway(platform) if role in ("all", "gateway") else None
     if role not in ("all", "control"):
         return Faces(gateway, None, None)
     from vallum.console import ConsoleApp
@@ -278,62 +327,112 @@ def open_mutual_tls(platform: Platform, certificate: "ServerCertificate | None")
     )
 
 
-def _gateway(platform: Platform) -> Any:
-    from vallum.demo import demo_documents
-    from vallum.gateway.app import GatewayApp
-    from vallum.gateway.authentication import Authenticator
-    from vallum.gateway.guarding import Guarding
-    from vallum.gateway.limits import Limiter
-    from vallum.gateway.models import ModelList
-    from vallum.gateway.pipeline import Pipeline
-    from vallum.gateway.providers import ProviderPool
-    from vallum.gateway.telemetry import Telemetry, open_tracing
-    from vallum.kernel.store.counters import open_counters
-    from vallum.retrieval import PassageIndex
+def _signing_place(settings: Settings) -> SigningPlace:
+    """Where the keys that sign models are made. A token is spoken to when something is signed."""
+    models, keys = settings.models, settings.keys
+    if models.signing == "sealed":
+        return SigningPlace(None, models.signing_curve)
+    token = SigningToken(keys.pkcs11_module, keys.pkcs11_token, partial(pkcs11_pin, keys), models.signing_label)
+    return SigningPlace(token, models.signing_curve)
 
-    settings = platform.settings
-    leases = _VaultLeases(platform.vault)
-    pool = ProviderPool(platform.inventory, leases, lambda: PassageIndex(demo_documents()), platform.clock)
-    platform.epochs.subscribe(KEYS_EPOCH, pool.forget)
-    authenticator = Authenticator(platform.identity.api_keys, platform.identity.delegations, platform.writer)
-    counters = open_counters(settings.counters.url or "memory:")
-    endpoint = settings.telemetry.otlp_endpoint
-    telemetry = Telemetry(open_tracing(endpoint) if endpoint else None)
-    platform.writer.under_way = lambda: telemetry.in_flight
-    guarding = Guarding()
-    guarding.warm(platform.inventory.configuration.applications.values())
-    pipeline = Pipeline(
-        authenticator=authenticator,
-        gate=platform.gate,
-        writer=platform.writer,
-        inventory=platform.inventory,
-        limiter=Limiter(counters, open_counters("memory:")),
-        guarding=guarding,
-        pool=pool,
-        telemetry=telemetry,
-        max_body_bytes=settings.gateway.max_body_bytes,
-        read_timeout_seconds=settings.gateway.read_timeout_seconds,
-        max_stream_chars=settings.gateway.max_stream_chars,
+
+def _registry(
+    settings: Settings, records: Records, keyring: Keyring, clock: Clock, ledger: Ledger, signing: SigningPlace
+) -> Registry:
+    def open_blobs() -> "Blobs":
+        from vallum.kernel.store.blobs import Blobs  # only when a model's file is stored or read
+
+        return Blobs.open(settings.blobs_url)
+
+    models = settings.models
+    trust = load_trust(Path(models.trusted_signers_file) if models.trusted_signers_file else None)
+    spool, most = settings.spool_path, models.max_upload_bytes
+    return Registry(
+        records, keyring, clock, open_blobs, spool, trust,
+        tenant=DEFAULT_TENANT, max_upload_bytes=most, attester=ScanAttester(__version__),
+        signing=signing, recorded_at=partial(recorded_at, ledger), was_revoked=partial(was_revoked, ledger),
+    )  # fmt: skip
+
+
+def _data_catalogue(
+    settings: Settings, records: Records, keyring: Keyring, clock: Clock, signing: SigningPlace
+) -> DataCatalogue:
+    def open_blobs() -> "Blobs":
+        from vallum.kernel.store.blobs import Blobs  # only when rows are stored or read
+
+        return Blobs.open(settings.blobs_url)
+
+    sign = ReportSigner(SigningKeys(records, keyring, clock, signing), "urn:vallum:data-intake:1")
+    return DataCatalogue(
+        records, keyring, clock, open_blobs, settings.data_spool_path, sign,
+        tenant=DEFAULT_TENANT, max_source_bytes=settings.datasets.max_source_bytes,
+        finder=_span_finder(settings.datasets.recognisers),
+        policy=TreatmentPolicy(settings.datasets.kinds_treated, settings.datasets.untreated),
+        retention_days=settings.datasets.retention_days,
+    )  # fmt: skip
+
+
+def _span_finder(recognisers: str) -> "Callable[[], SpanClassifier] | None":
+    """With recognisers beside the rules; loaded when something is first taken in, as they may be large."""
+
+    @cache
+    def finder() -> "SpanClassifier":
+        from vallum.data.classify import SpanClassifier
+        from vallum.guards.plugins import load_plugin
+
+        try:
+            loaded = [load_plugin(name) for name in recognisers.split(",")]
+            if not all(hasattr(guard, "find") for guard in loaded):
+                raise Invalid("a recogniser reads one text at a time, and one of these does not")
+            return SpanClassifier(cast("list[Guard]", loaded))
+        except Invalid as e:
+            raise Unavailable(f"nothing is taken in without datasets.recognisers: {e}") from e
+
+    return finder if recognisers else None
+
+
+def _open_releases(
+    settings: Settings,
+    records: Records,
+    keyring: Keyring,
+    clock: Clock,
+    ledger: Ledger,
+    inventory: Inventory,
+    policies: PolicyStore,
+    models: Registry,
+    descriptions: Descriptions,
+    data: DataCatalogue,
+) -> Releases:
+    rules = load_rules(Path(settings.releases.rules_file) if settings.releases.rules_file else None)
+    return Releases.open(
+        records, keyring, clock, rules, models, InventoryApplications(inventory), policies,
+        partial(release_was_revoked, ledger), cards=RegisteredCards(descriptions),
+        data=GovernedDataSets(data), false_alarms=settings.releases.false_alarms,
+    )  # fmt: skip
+
+
+def _subject_erasures(
+    records: Records, keyring: Keyring, clock: Clock, gate: Gate, data: DataCatalogue
+) -> SubjectErasures:
+    """Every place that keeps something of people; what retrieval indexes in memory is no place of its own."""
+    erasers = (
+        RowEraser(data, records, gate, clock, SYSTEM_SUBJECT),
+        ExchangeEraser(records, keyring, gate, clock, SYSTEM_SUBJECT),
     )
-    models = ModelList(authenticator, platform.gate, platform.writer, platform.inventory)
-    closing = (pipeline.close, authenticator.close, pool.close, counters.close)
-    return GatewayApp(pipeline, models, telemetry, closing)
+    sign = ReportSigner(SigningKeys(records, keyring, clock), ERASURE_REPORT)
+    return SubjectErasures(records, keyring, clock, gate, sign, erasers, SYSTEM_SUBJECT)
 
 
-class _VaultLeases:
-    """The vault, beside the event loop."""
-
-    def __init__(self, vault: Vault) -> None:
-        self._vault = vault
-
-    async def current(self, name: str, consumer: str) -> Lease:
-        return await asyncio.to_thread(self._vault.reveal, name, consumer)
-
-    async def other(self, name: str, consumer: str) -> Lease | None:
-        return await asyncio.to_thread(self._vault.reveal_other, name, consumer)
-
-
-def _directory(identity: Identity, inventory: Inventory, policy_changes: PolicyChanges, alerts: Alerts) -> Directory:
+def _directory(
+    records: Records,
+    identity: Identity,
+    inventory: Inventory,
+    policy_changes: PolicyChanges,
+    alerts: Alerts,
+    models: Registry,
+    releases: Releases,
+    data: DataCatalogue,
+) -> Directory:
     plain = AssetFacts({"tenant": DEFAULT_TENANT})
     return Directory(
         {
@@ -341,6 +440,12 @@ def _directory(identity: Identity, inventory: Inventory, policy_changes: PolicyC
             **dict.fromkeys(("Person", "Service", "ApiKey", "Grant"), identity.facts),
             "PolicyChange": lambda ref: policy_changes.facts(ref.id),
             "Alert": lambda ref: alerts.facts(ref.id),
+            **dict.fromkeys(("RegisteredModel", "ModelVersion"), models.facts),
+            **dict.fromkeys(("DataSet", "DataSetVersion", "DataColumn", "QuarantineCase"), data.facts),
+            "SubjectErasure": lambda ref: erasure_facts(records, ref.id),
+            "Release": lambda ref: releases.catalogue.facts(ref.id),
+            "Promotion": lambda ref: releases.promotions.facts(ref.id),
+            "Environment": lambda ref: releases.environments.facts(ref.id, DEFAULT_TENANT),
             **{kind: lambda ref: plain for kind in _KINDS_WITHOUT_ATTRIBUTES},
         }
     )

@@ -26,8 +26,10 @@ __all__ = [
     "KeySettings",
     "LedgerSettings",
     "LogSettings",
+    "ModelSettings",
     "NoticeSettings",
     "RecordSettings",
+    "ReleaseSettings",
     "ServerSettings",
     "Settings",
     "TelemetrySettings",
@@ -37,6 +39,9 @@ __all__ = [
 
 _VAULT_NAME = r"^[A-Za-z0-9_.-]+$"  # parts of a URL's path: nothing that could lead elsewhere
 _VAULT_PATH = r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$"
+
+_KIND_TREATED = "(personal|health|financial|credential|special|confidential|restricted)"
+_TREATED = f"^({_KIND_TREATED}(,{_KIND_TREATED})*)?$"
 
 MAX_SETTINGS_BYTES = 262_144  # a settings file is some kilobytes; refuse what cannot be one before parsing
 
@@ -106,6 +111,115 @@ class BlobSettings(_Section, frozen=True):
     url: Annotated[
         str, Meta(description="`file:///PATH`, `s3://BUCKET/PREFIX`, `gs://…` or `az://…`. Empty: the data folder.")
     ] = ""
+
+
+class ModelSettings(_Section, frozen=True):
+    """The model registry; and serving predictive models, each in a process of its own, shut in by the kernel."""
+
+    trusted_signers_file: Annotated[
+        str,
+        Meta(description="TOML that names whose model signatures count beside the platform's own. Empty: nobody's."),
+    ] = ""
+    signing: Annotated[
+        Literal["sealed", "token"],
+        Meta(
+            description="Where the keys that sign versions lie: `sealed` in the database, or on the `token` that "
+            "`keys.pkcs11_*` names (extra `hsm`), which they never leave."
+        ),
+    ] = "sealed"
+    signing_curve: Annotated[
+        Literal["P-256", "P-384"], Meta(description="Of signing keys that are made from now on.")
+    ] = "P-256"
+    signing_label: Annotated[str, Meta(min_length=1, description="The label of signing keys on the token.")] = (
+        "vallum-models"
+    )
+    spool: Annotated[
+        str,
+        Meta(
+            description="Folder for models being scanned, in the clear: in memory or on an encrypted disk, best. "
+            "Empty: `tmp/models` in the data folder."
+        ),
+    ] = ""
+    max_upload_bytes: Annotated[int, Meta(ge=1, description="Most bytes of one version.")] = 200 << 30
+    serve: Annotated[
+        str,
+        Meta(description="Which environment's releases are served here. Empty: that of `environment`, or else `prod`."),
+    ] = ""
+    unsafe_folder: Annotated[
+        str,
+        Meta(
+            description="For local development: a folder of signed models that are served without a release. Nothing "
+            "but `unsafe_folder_key` approves them."
+        ),
+    ] = ""
+    unsafe_folder_key: Annotated[
+        str, Meta(description="PEM of the public key whose signatures count in `unsafe_folder`.")
+    ] = ""
+    unsafe_no_sandbox: Annotated[
+        bool,
+        Meta(
+            description="Serve models although the kernel cannot shut them in: a hostile model may then read what this "
+            "server reads and reach what it reaches."
+        ),
+    ] = False
+
+
+_KEPT = "Days that a version of class {} is kept where its contract names no retention."
+
+
+class DataSetSettings(_Section, frozen=True):
+    """Governed data sets."""
+
+    spool: Annotated[
+        str,
+        Meta(
+            description="Folder for sources while they are judged, in the clear: in memory or on an encrypted disk, "
+            "best. Empty: `tmp/data` in the data folder."
+        ),
+    ] = ""
+    max_source_bytes: Annotated[int, Meta(ge=1, description="Most bytes of one source.")] = 200 << 30
+    must_treat: Annotated[
+        str,
+        Meta(
+            pattern=_TREATED,
+            description="Kinds of data that are not kept as they came, divided by commas: `personal`, `health`, "
+            "`financial`, `credential`, `special`, or the classes `confidential` and `restricted`. A contract says how "
+            "they are treated.",
+        ),
+    ] = "credential"
+    untreated: Annotated[
+        Literal["treat", "refuse"],
+        Meta(
+            description="What becomes of a column that must be treated, and whose contract does not say how: `treat` "
+            "redacts it, in a text only what was found; `refuse` fails the version."
+        ),
+    ] = "treat"
+
+    recognisers: Annotated[
+        str,
+        Meta(
+            pattern=r"^([A-Za-z0-9_-]+(,[A-Za-z0-9_-]+)*)?$",
+            description="Guards that read texts of data sets beside the rules, for names and what else has no form, "
+            "divided by commas: entry points of `vallum.guards`, as `presidio`. One that does not load stops intake.",
+        ),
+    ] = ""
+
+    @property
+    def kinds_treated(self) -> tuple[str, ...]:
+        return tuple(self.must_treat.split(",")) if self.must_treat else ()
+
+    public_days: Annotated[int, Meta(ge=1, le=36_500, description=_KEPT.format("public"))] = 3650
+    internal_days: Annotated[int, Meta(ge=1, le=36_500, description=_KEPT.format("internal"))] = 1825
+    confidential_days: Annotated[int, Meta(ge=1, le=36_500, description=_KEPT.format("confidential"))] = 730
+    restricted_days: Annotated[int, Meta(ge=1, le=36_500, description=_KEPT.format("restricted"))] = 365
+
+    @property
+    def retention_days(self) -> dict[str, int]:
+        """By class."""
+        return {
+            "public": self.public_days, "internal": self.internal_days, "confidential": self.confidential_days,
+            "restricted": self.restricted_days,
+        }  # fmt: skip
 
 
 class CounterSettings(_Section, frozen=True):
@@ -303,6 +417,19 @@ class NoticeSettings(_Section, frozen=True):
         return tuple(self.mail_to.split())
 
 
+class ReleaseSettings(_Section, frozen=True):
+    """What releases go through, and how what runs is watched."""
+
+    rules_file: Annotated[
+        str, Meta(description="TOML with environments, approvals and checks. Empty: dev, test and prod, as documented.")
+    ] = ""
+    verify_minutes: Annotated[int, Meta(ge=1, le=59, description="How often what runs is verified again.")] = 5
+    heal: Annotated[bool, Meta(description="Deploy the verified release again where what runs drifted from it.")] = True
+    false_alarms: Annotated[
+        float, Meta(gt=0, le=0.5, description="The chance that a canary no worse than the stable release is stopped.")
+    ] = 0.01
+
+
 class TelemetrySettings(_Section, frozen=True):
     """Metrics and traces. Neither holds content."""
 
@@ -335,6 +462,8 @@ class Settings(_Section, frozen=True):
     server: ServerSettings = ServerSettings()
     records: RecordSettings = RecordSettings()
     blobs: BlobSettings = BlobSettings()
+    models: ModelSettings = ModelSettings()
+    datasets: DataSetSettings = DataSetSettings()
     counters: CounterSettings = CounterSettings()
     keys: KeySettings = KeySettings()
     ledger: LedgerSettings = LedgerSettings()
@@ -342,6 +471,7 @@ class Settings(_Section, frozen=True):
     oidc: OidcSettings = OidcSettings()
     gateway: GatewaySettings = GatewaySettings()
     notices: NoticeSettings = NoticeSettings()
+    releases: ReleaseSettings = ReleaseSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     log: LogSettings = LogSettings()
 
@@ -356,6 +486,22 @@ class Settings(_Section, frozen=True):
     @property
     def blobs_url(self) -> str:
         return self.blobs.url or (self.data_path / "blobs").as_uri()
+
+    @property
+    def served_environment(self) -> str:
+        return self.models.serve or self.environment or "prod"
+
+    @property
+    def advisories_path(self) -> Path:
+        return self.data_path / "advisories.sqlite"
+
+    @property
+    def spool_path(self) -> Path:
+        return Path(self.models.spool) if self.models.spool else self.data_path / "tmp" / "models"
+
+    @property
+    def data_spool_path(self) -> Path:
+        return Path(self.datasets.spool) if self.datasets.spool else self.data_path / "tmp" / "data"
 
     @property
     def checkpoint_path(self) -> Path:
@@ -536,6 +682,10 @@ def _cross_checks(settings: Settings) -> Iterator[str]:
             oidc.application_of_client()
         except ValueError as e:
             yield f"oidc.applications: {e}"
+    if settings.models.signing == "token":
+        keys = settings.keys
+        if not (keys.pkcs11_module and keys.pkcs11_token and keys.pkcs11_pin_file):
+            yield "models.signing: a token needs keys.pkcs11_module, keys.pkcs11_token and keys.pkcs11_pin_file"
     yield from _notice_checks(settings.notices)
     try:
         server.proxies()

@@ -33,7 +33,7 @@ def test_schemathesis_finds_no_server_error(start, person, tmp_path):
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "run", server.url + "/api/v1/openapi.json",
         "--header", f"Authorization: Bearer {secret}", "--checks", "not_a_server_error,content_type_conformance",
-        "--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--tls-verify", server.ca_file,
+        "--phases", "examples,coverage,fuzzing", "--max-examples", "8", "--tls-verify", server.ca_file,
         "--suppress-health-check", "all", "--exclude-operation-id", "end_session", "--workers", "1", "--no-color",
         "--seed", "7",
     ]  # fmt: skip

@@ -59,6 +59,10 @@ def test_a_change_never_uses_get():
 def test_every_action_but_the_gateways_and_the_schedules_has_a_route():
     routed = {route.action for route in ROUTES}
     unrouted = {Action.MODEL_INVOKE, Action.MODEL_LIST, Action.CONTENT_EXPIRE, Action.INCIDENT_OPEN, Action.ALERT_RAISE}
+    unrouted |= {Action.ENVIRONMENT_DRIFT, Action.ENVIRONMENT_HEAL, Action.CANARY_FAIL}
+    unrouted |= {Action.UPLOAD_EXPIRE, Action.DEPENDENCY_ALERT, Action.VERSION_DAMAGED}
+    unrouted |= {Action.DATA_OVERDUE, Action.ERASURE_FINISH, Action.CONTENT_ERASE}  # the platform's own work
+    unrouted |= {Action.DATA_EXPIRE, Action.COLUMN_READ}  # the last is asked of each column, within a read
     assert set(Action) - routed == unrouted | {Action.ROTATION_OVERDUE, Action.SECRET_EXPIRE}
 
 
@@ -82,8 +86,20 @@ def test_local_commands_are_these():
         "test",
         "scan",
         "sign",
+        "card",
+        "bom",
+        "import",
+        "update",
         "eval",
         "digest",
+        "check",
+        "profile",
+        "propose",
+        "classify",
+        "minimise",
+        "convert",
+        "risk",
+        "suspects",
     }
 
 

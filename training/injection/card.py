@@ -1,6 +1,7 @@
 """The model card: what the model is for, what it was made of, how it does, and what it cannot do."""
 
 from collections.abc import Mapping
+from math import sqrt
 from typing import Any
 
 __all__ = ["render_card"]
@@ -17,13 +18,20 @@ kinds of channel: what users write, and what tools and searches return. int8 wei
 
 **Made of** labelled texts under open licences (listed in the data's own README; none of their text is here), texts
 written for it (`training/injection/texts`), and texts generated from grammars (`training/injection/*.grammar`).
-Documents come clean and injected in pairs. `judged` texts are by authors who saw neither; one half of them fixed the
-thresholds, the other was only measured.
+Documents come clean and injected in pairs. `judged` texts are by authors who saw neither. One half of them fixed the
+thresholds and showed which kinds of texts were still to be written, so its figures flatter; the other half was only
+measured. It is small: read its figures with their intervals.
 
 **Tried and left out.** A transformer of two layers on pretrained word pieces, trained for one pass of the same texts to
 judge what is near the threshold: it parted the judged development texts worse (area under the curve 0.940 for users'
-texts and 0.716 for documents, where this model has 0.975 and 0.941). Clusters of words with like meaning, line breaks
+texts and 0.716 for documents, where model 3 has 0.975 and 0.941). Clusters of words with like meaning, line breaks
 as tokens and four times the weights changed nothing that could be told from chance.
+
+**False alarms aimed at** (`FALSE_ALARMS`) were made stricter after model 3's test half had shown too many. Harmless
+texts are also shown disguised, in every reading that the guard makes of them: of a reversed sentence, or of words run
+together, some say odd things, and the worst reading counts. How often a disguise alone accuses is tested on the short
+texts of both halves, so the test half had a say in what was still to be trained. Names, data formats and sentences of
+AgentDojo, by which others may judge the model, were taken out of the training texts.
 
 **Known limits.** It reads words. An order in a wording or language unlike anything it has seen goes by; a harmless
 text full of such words may not. An off-topic request in a document is found only where its words give it away. Images
@@ -34,7 +42,7 @@ and audio are not read. Most texts are English, German, French and Spanish; othe
 def render_card(version: str, report: Mapping[str, Any], held_out: Mapping[str, Any]) -> str:
     parts = [_INTRODUCTION.format(version=version)]
     for half in ("development", "test"):
-        parts.append(_table(f"Judged texts, {half} half: share flagged", report[f"judged {half}"]))
+        parts.append(_table_with_intervals(f"Judged texts, {half} half: share flagged", report[f"judged {half}"]))
     if held_out:
         lines = [
             "## Held out of training, one family at a time (measured on the texts of model 2)",
@@ -48,6 +56,25 @@ def render_card(version: str, report: Mapping[str, Any], held_out: Mapping[str, 
     for kind, title in (("user", "from users"), ("data", "from tools and searches")):
         parts.append(_table(f"Development rows {title}, by source (`:1` attacks, `:0` harmless)", report[kind]))
     return "\n".join(parts)
+
+
+def _table_with_intervals(title: str, rows: Mapping[str, tuple[float, int]]) -> str:
+    lines = [f"## {title}", "", "| texts | share | 95 % interval | number |", "|---|---|---|---|"]
+    for name, (share, count) in rows.items():
+        low, high = _interval(share, count)
+        lines.append(f"| {name} | {share:.3f} | {low:.2f} to {high:.2f} | {count} |")
+    return "\n".join(lines) + "\n"
+
+
+def _interval(share: float, count: int) -> tuple[float, float]:
+    """Of a share seen in so many texts, Wilson's interval for 95 %."""
+    shrink = 1 + _Z**2 / count
+    middle = (share + _Z**2 / (2 * count)) / shrink
+    reach = _Z * sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2)) / shrink
+    return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+_Z = 1.96
 
 
 def _table(title: str, rows: Mapping[str, tuple[float, int]]) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from grammar import Grammar
+from vallum.guards.injection.views import views
 
 __all__ = ["Text", "generated", "read_rows", "weighted", "written"]
 
@@ -34,6 +35,9 @@ _PAIRS = 9000
 _GRAMMAR_SHARE = 0.75
 _BARE_SHARE = 0.4  # of notes that are also shown by themselves: a tool may return nothing else
 _ENCODED = 10_000
+_READ_HARMLESS, _READ_ATTACKS = 10_000, 4000  # disguised, and shown in each reading that the guard makes of them
+_READ_CHARS = 300
+_PIECES = 10_000  # of harmless texts: a few words that say nothing by themselves
 _WRITTEN = {"prompts": 0, "harmless_twins": 0, "injections": 1, "jailbreaks": 1}
 _WRITTEN_TIMES = 4  # each written text counts as several generated ones: no two of them are alike
 _DOCUMENT_TIMES = 8  # a document is shown in a few windows each time
@@ -93,6 +97,7 @@ def generated(rows: Sequence[Text], seed: int) -> Iterator[Text]:
                 yield Text(_vary(text, chance), label, f"written-{name}", False)
     yield from _pairs(rows, attacks, documents, chance)
     yield from _encoded([row for row in rows if not row.label], chance)
+    yield from _read(benign, chance)
 
 
 def written(name: str) -> list[str]:
@@ -108,10 +113,50 @@ def _encoded(harmless: Sequence[Text], chance: random.Random) -> Iterator[Text]:
         yield Text(chance.choice(_ENCODINGS)(text), 0, "made-encoded", chance.random() < 0.5)
 
 
+def _read(benign: Grammar, chance: random.Random) -> Iterator[Text]:
+    """Disguised texts as the guard reads them. The worst reading counts, so every reading of a harmless text must be
+    harmless, also words in the wrong order or run together; of an attack only one that has most of its words is one."""
+    triggers = [benign.expand("trigger", chance) for _ in range(_READ_HARMLESS // 3)]
+    sources = (written("harmless_twins"), written("prompts"), triggers)
+    disguises = (*_ENCODINGS, *_MANGLING, *_MANGLING)
+    for _ in range(_READ_HARMLESS):
+        text = chance.choice(chance.choice(sources))[:_READ_CHARS]
+        disguised = chance.choice(disguises)(text)
+        for reading in (disguised, *(view.text for view in views(disguised))):
+            if reading != text:
+                yield Text(reading, 0, "read-harmless", False)
+    for _ in range(_PIECES):
+        words = chance.choice(chance.choice(sources)).split()
+        at = chance.randrange(max(1, len(words) - 3))
+        yield Text(" ".join(words[at : at + chance.randint(3, 6)]), 0, "read-harmless", False)
+    attacks = [text for text in written("injections") + written("jailbreaks") if len(text) <= _READ_CHARS]
+    for _ in range(_READ_ATTACKS):
+        text = chance.choice(attacks)
+        for view in views(chance.choice(disguises)(text)):
+            if view.text != text and _has_words(view.text, text):
+                yield Text(view.text, 1, "read-attacks", False)
+
+
+def _has_words(reading: str, text: str) -> bool:
+    read, said = (re.findall(r"\w+", one.lower()) for one in (reading, text))
+    return len(set(read) & set(said)) >= 0.7 * len(set(said)) and read[:1] == said[:1]
+
+
 _MORSE_SIGNS = (
     ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.."
 )
 _MORSE = dict(zip("abcdefghijklmnopqrstuvwxyz", _MORSE_SIGNS.split(), strict=True))
+_MANGLING: tuple[Callable[[str], str], ...] = (  # what comes back from these has lost something, or is read amiss
+    lambda t: t[::-1],
+    lambda t: " ".join(word[::-1] for word in t.split()),
+    lambda t: "-".join(t.replace(" ", "")),
+    lambda t: " ".join("-".join(word) for word in t.split()),
+    lambda t: ".".join(t.replace(" ", "")),
+    lambda t: re.sub(r"\W+", "_", t),
+    lambda t: re.sub(r"\W+", "-", t),
+    lambda t: t.replace(" ", "+"),
+    lambda t: re.sub(r"\W", "", t.title()),
+)
 _ENCODINGS: tuple[Callable[[str], str], ...] = (
     lambda t: base64.b64encode(t.encode()).decode(),
     lambda t: base64.b32encode(t.encode()).decode(),
@@ -121,17 +166,9 @@ _ENCODINGS: tuple[Callable[[str], str], ...] = (
     lambda t: " ".join(str(byte) for byte in t.encode()),
     lambda t: ", ".join(str(byte) for byte in t.encode()),
     lambda t: codecs.encode(t, "rot13"),
-    lambda t: t[::-1],
-    lambda t: " ".join(word[::-1] for word in t.split()),
     lambda t: t.translate(str.maketrans("aeiost", "431057")),
     lambda t: "  ".join(" ".join(word) for word in t.split()),
     lambda t: " ".join(t.replace(" ", "")),
-    lambda t: "-".join(t.replace(" ", "")),
-    lambda t: ".".join(t.replace(" ", "")),
-    lambda t: re.sub(r"\W+", "_", t),
-    lambda t: re.sub(r"\W+", "-", t),
-    lambda t: t.replace(" ", "+"),
-    lambda t: re.sub(r"\W", "", t.title()),
     lambda t: base64.b32encode(t.encode()).decode().lower(),
     lambda t: base64.b64encode(t.encode("utf-16-le")).decode(),
     lambda t: ", ".join(f"0x{byte:02x}" for byte in t.encode()),
@@ -151,6 +188,7 @@ _ENCODINGS: tuple[Callable[[str], str], ...] = (
     lambda t: "".join(f"\\u{ord(c):04x}" for c in t),
     lambda t: "x = " + " + ".join(f'"{t[i : i + 5]}"' for i in range(0, len(t), 5)),
     lambda t: " ".join(w[:2] + "**" + w[2:] if len(w) > 4 else w for w in t.split()),
+    *_MANGLING,
 )
 
 

@@ -4,6 +4,8 @@ import random
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ SIZES = {"user": (24, 64), "data": (12, 24, 48)}  # tokens in a window
 _WINDOWS_PER_TEXT = 4
 _ATTACK_WINDOWS = 2
 _REGULARISATION = 3.0
+_TOLERANCE = 1e-3  # weights are rounded to a hundredth of the largest; more exact ones would be the same
 _OFTEN = 100
 _INT8 = 127
 
@@ -37,30 +40,40 @@ class Head:
 
 
 class _Bag:
-    """Sparse rows: counts of features over the square root of the number of tokens, as the model divides."""
+    """Sparse rows: counts of features over the square root of the number of tokens, as the model divides.
+
+    The same row is kept once, with how often it was added: texts come several times, and short ones are all windows.
+    """
 
     def __init__(self) -> None:
-        self._starts, self._columns, self._values, self.labels = [0], [], [], []
+        self._starts, self._columns, self._values, self._labels = [0], [], [], []
+        self._times: list[int] = []
+        self._places: dict[tuple[int, bytes], int] = {}
 
-    def add(self, features: Sequence[Sequence[int]], label: int) -> None:
-        flat = np.fromiter((f for of_token in features for f in of_token), dtype=np.int64)
-        columns, counts = np.unique(flat, return_counts=True)
-        self._columns.append(columns.astype(np.int32))
-        self._values.append((counts / np.sqrt(len(features))).astype(np.float32))
+    def __len__(self) -> int:
+        return sum(self._times)
+
+    def add(self, features: Any, tokens: int, label: int) -> None:
+        """`features` of so many tokens, as an array, token by token."""
+        place = self._places.setdefault((label, blake2b(features.tobytes(), digest_size=16).digest()), len(self._times))
+        if place < len(self._times):
+            self._times[place] += 1
+            return
+        columns, counts = np.unique(features, return_counts=True)
+        self._columns.append(columns)
+        self._values.append((counts / np.sqrt(tokens)).astype(np.float32))
         self._starts.append(self._starts[-1] + len(columns))
-        self.labels.append(label)
+        self._labels.append(label)
+        self._times.append(1)
 
     def fit(self) -> Head:
-        shape = (len(self.labels), MASK + 1)
+        shape, times = (len(self._labels), MASK + 1), np.array(self._times, dtype=np.float64)
         rows = sp.csr_matrix((np.concatenate(self._values), np.concatenate(self._columns), self._starts), shape=shape)
-        seen = np.bincount(rows.indices, minlength=shape[1])
+        seen = np.bincount(rows.indices, weights=np.repeat(times, np.diff(self._starts)), minlength=shape[1])
         trust = np.sqrt(np.minimum(seen, _OFTEN) / _OFTEN)  # what was seen in few texts may weigh little
-        model = LogisticRegression(C=_REGULARISATION, solver="liblinear", max_iter=300, random_state=0)
-        model.fit(rows @ sp.diags(trust.astype(np.float32)), np.array(self.labels))
-        learned = model.coef_[0] * trust
-        scale = float(np.abs(learned).max()) / _INT8
-        weights = np.round(learned / scale).astype(np.int8)
-        return Head(weights.tobytes(), scale, float(model.intercept_[0]))
+        model = LogisticRegression(C=_REGULARISATION, solver="liblinear", max_iter=300, tol=_TOLERANCE, random_state=0)
+        model.fit(rows @ sp.diags(trust.astype(np.float32)), np.array(self._labels), sample_weight=times)
+        return _head(model.coef_[0] * trust, float(model.intercept_[0]))
 
 
 def fit_heads(
@@ -70,21 +83,28 @@ def fit_heads(
     chance = random.Random(seed)
     bags = {kind: {head: _Bag() for head in ("text", "window")} for kind in ("user", "data")}
     for text in texts:
-        features = features_of(tokenize(text.text))
-        if not features:
+        by_token = features_of(tokenize(text.text))
+        count = len(by_token)
+        if not count:
             continue
+        features = np.fromiter(chain.from_iterable(by_token), dtype=np.int32)
+        begins = [0, *accumulate(map(len, by_token))]  # where each token's features begin
         bag = bags["data" if text.data else "user"]
-        bag["text"].add(features, text.label)
+        bag["text"].add(features, count, text.label)
         if not text.data and text.label == 0 and chance.random() < _PASTED:
-            bags["data"]["text"].add(features, 0)
+            bags["data"]["text"].add(features, count, 0)
         if text.data and text.label == 0 and chance.random() < _PASTED:
-            bags["user"]["text"].add(features, 0)
-        for low, high, label in _labelled(text, len(features), chance):
-            bag["window"].add(features[low:high], label)
+            bags["user"]["text"].add(features, count, 0)
+        for low, high, label in _labelled(text, count, chance):
+            window = features[begins[low] : begins[high]]
+            bag["window"].add(window, high - low, label)
             if not text.data and label == 0 and chance.random() < _AS_DOCUMENT.get(text.source, 1.0):
-                bags["data"]["window"].add(features[low:high], 0)
-    made = {kind: {name: bag.fit() for name, bag in bags[kind].items()} for kind in kinds}
-    print(f"{sum(len(b.labels) for heads in bags.values() for b in heads.values())} examples", file=sys.stderr)
+                bags["data"]["window"].add(window, high - low, 0)
+    made: dict[str, dict[str, Head]] = {}
+    for kind in kinds:
+        for name, bag in bags[kind].items():
+            made.setdefault(kind, {})[name] = bag.fit()
+            print(f"{kind} {name}: {len(bag)} examples", file=sys.stderr, flush=True)
     return made
 
 
@@ -96,6 +116,7 @@ _AS_DOCUMENT = {
     "prompts.chat": 0.0,
     "written-prompts": 0.0,
     "written-harmless_twins": 0.0,
+    "read-harmless": 0.0,
     "cyberseceval-sysprompt": 0.0,
     "generated-hard-negative": 0.3,
     "made-benign-trigger": 0.3,
@@ -126,6 +147,11 @@ def _windows(count: int, size: int) -> list[tuple[int, int]]:
     if count <= size:
         return [(0, count)]
     return [(a, a + size) for a in range(0, count - size, size // 4)] + [(count - size, count)]
+
+
+def _head(learned: Any, bias: float) -> Head:
+    scale = float(np.abs(learned).max()) / _INT8
+    return Head(np.round(learned / scale).astype(np.int8).tobytes(), scale, bias)
 
 
 def linear_model(kind: str, heads: dict[str, Head]) -> LinearModel:

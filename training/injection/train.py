@@ -21,15 +21,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from card import render_card
 from corpus import Text, generated, read_rows, weighted
 from fit import SIZES, Head, calibrate, fit_heads, linear_model, stack_features
-from vallum.guards.injection.model import LinearModel, write_tensors
+from vallum.guards.injection.model import LinearModel, read_tensors, write_tensors
 from vallum.guards.injection.store import FOLDER, render_manifest
 from vallum.kernel.ledger.note import NoteSigner, sign_note
 
 SIGNER_NAME = "vallum.guards"
-VERSION = "3"
+VERSION = "5"
 FALSE_ALARMS = {  # at most, on the given development rows and on the judged ones, which are harder
-    "user": {"given": 0.02, "judged": 0.03},
-    "data": {"given": 0.02, "judged": 0.06},
+    "user": {"given": 0.01, "judged": 0.0125},
+    "data": {"given": 0.01, "judged": 0.014},
 }
 THRESHOLD = 0.5  # in every channel: the bias is moved so that it gives these false alarms
 HERE = Path(__file__).resolve().parent
@@ -42,10 +42,14 @@ def main() -> None:
     parser.add_argument("--key", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--held-out", type=Path, default=HERE / "held_out.json", help="what evaluate.py wrote")
+    parser.add_argument("--weights", type=Path, help="a folder of models: their weights, and new thresholds")
     given = parser.parse_args()
     started = time.monotonic()
     rows, dev = read_rows(given.data / "train.jsonl"), read_rows(given.data / "dev.jsonl")
-    heads = fit_heads([*weighted(rows), *generated(rows, seed=1)])
+    if given.weights:
+        heads = {kind: _heads_of(given.weights / f"injection-{kind}.safetensors") for kind in SIZES}
+    else:
+        heads = fit_heads([*weighted(rows), *generated(rows, seed=1)])
     print(f"fitted in {time.monotonic() - started:.0f} s", file=sys.stderr)
     calibration, thresholds, report = settle(heads, dev, rows)
     files = {f"injection-{kind}.safetensors": _model_file(kind, heads[kind]) for kind in heads}
@@ -129,6 +133,11 @@ def _model_file(kind: str, heads: dict[str, Head]) -> bytes:
     scales = {name: {"scale": head.scale, "bias": head.bias} for name, head in heads.items()}
     tensors = {name: head.weights for name, head in heads.items()}
     return write_tensors(tensors, {"heads": scales, "sizes": SIZES[kind]})
+
+
+def _heads_of(file: Path) -> dict[str, Head]:
+    tensors, metadata = read_tensors(file.read_bytes())
+    return {name: Head(bytes(tensors[name]), **scale) for name, scale in metadata["heads"].items()}
 
 
 def _signing_key(file: Path) -> Ed25519PrivateKey:

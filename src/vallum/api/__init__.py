@@ -8,7 +8,7 @@ from vallum.api.app import ApiApp, peer_of
 from vallum.api.control import Call, ControlPlane, Performed, Services
 from vallum.api.openapi import render_openapi
 from vallum.api.problems import CERTIFICATE_PATH, TOKEN_PATH, Problem
-from vallum.api.routing import Download, Route, match_route
+from vallum.api.routing import Download, RawBody, Route, match_route
 from vallum.api.table import ROUTES
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Download",
     "Performed",
     "Problem",
+    "RawBody",
     "Route",
     "Services",
     "match_route",

@@ -6,6 +6,8 @@ import binascii
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from ssl import PEM_cert_to_DER_cert
 from typing import Any
@@ -14,11 +16,12 @@ from urllib.parse import parse_qsl, unquote_plus
 import msgspec
 
 from vallum.api.control import Call, ControlPlane
+from vallum.api.incoming import ClientGone, IncomingBody
 from vallum.api.openapi import render_openapi
 from vallum.api.problems import MEDIA_TYPE, TOKEN_PATH, Problem, oauth_problem, problem_of
-from vallum.api.routing import PREFIX, Download, MethodNotAllowed, Route, match_route
+from vallum.api.routing import PREFIX, Download, MethodNotAllowed, RawBody, Route, match_route
 from vallum.api.table import ROUTES
-from vallum.kernel.errors import Invalid
+from vallum.kernel.errors import Invalid, LimitExceeded
 from vallum.kernel.identity import Peer, network_of
 
 __all__ = ["ApiApp", "peer_of"]
@@ -32,11 +35,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _READ_TIMEOUT_SECONDS = 30
 _MAX_DISCARDED_BYTES = 16 << 20
 _MAX_DEVICE_CHARS = 200
+_MAX_TRANSFERS = 16  # files on their way in and models being scanned, in one process
 _FORM = "application/x-www-form-urlencoded"
-
-
-class _ClientGone(Exception):
-    pass
 
 
 class _BadRequest(Exception):
@@ -53,30 +53,59 @@ class ApiApp:
         """`urls` are what clients may have put before `/api`; by default the public URL."""
         self._control = control
         self._urls = tuple(urls) or (control.services.public_url,)
+        self._transfers = ThreadPoolExecutor(_MAX_TRANSFERS, "transfer")
+        self._transferring = 0
         self._openapi = msgspec.json.encode(render_openapi(ROUTES))
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["path"] == PREFIX + "/openapi.json" and scope["method"] in ("GET", "HEAD"):
             await _send(send, 200, "application/json", self._openapi, [])
             return
+        first: bytes | None = None
         try:
             route, path = _find(scope)
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-            raw = await _read_body(receive, headers, route.max_body_bytes)
-            status, kind, body, extra = await asyncio.to_thread(self._answer, route, path, scope, headers, raw)
-        except _ClientGone:
+            if route.takes_long:
+                status, kind, body, extra = await self._transfer(route, path, scope, headers, receive)
+            else:
+                raw = await _read_body(receive, headers, route.max_body_bytes)
+                status, kind, body, extra = await asyncio.to_thread(self._answer, route, path, scope, headers, raw)
+            if isinstance(body, Download):  # a failure here is an error yet, and not half a file
+                first = await asyncio.to_thread(_next, body.chunks)
+        except ClientGone:
             return
         except _BadRequest as e:
             status, kind, body, extra = e.problem.status, MEDIA_TYPE, msgspec.json.encode(e.problem), [*e.headers]
         except Exception as e:  # noqa: BLE001  an outermost request loop: the caller gets a problem, never a trace
             status, kind, body, extra = _problem(e, scope["path"])
         if isinstance(body, Download):
-            await _send_download(send, body, extra)
+            await _send_download(send, body, first, extra)
         else:
             await _send(send, status, kind, body, extra)
 
+    async def _transfer(
+        self, route: Route, path: dict[str, str], scope: Any, headers: Mapping[str, str], receive: Receive
+    ) -> tuple[int, str, Any, list[tuple[bytes, bytes]]]:
+        """In threads of its own: whoever sends slowly must not keep those that everything else needs."""
+        if self._transferring >= _MAX_TRANSFERS:
+            raise LimitExceeded("too many models are being sent or scanned: try again in a while", 10)
+        self._transferring += 1
+        body = None
+        try:
+            if route.body is RawBody:
+                body = IncomingBody(receive, route.max_body_bytes)
+                raw: bytes | IncomingBody = body
+            else:
+                raw = await _read_body(receive, headers, route.max_body_bytes)
+            answer = partial(self._answer, route, path, scope, headers, raw)
+            return await asyncio.get_running_loop().run_in_executor(self._transfers, answer)
+        finally:
+            self._transferring -= 1
+            if body is not None:
+                await body.drain(_MAX_DISCARDED_BYTES)
+
     def _answer(
-        self, route: Route, path: dict[str, str], scope: Any, headers: Mapping[str, str], raw: bytes
+        self, route: Route, path: dict[str, str], scope: Any, headers: Mapping[str, str], raw: bytes | IncomingBody
     ) -> tuple[int, str, Any, list[tuple[bytes, bytes]]]:
         subject = session = None
         credential, dpop = "", headers.get("dpop", "")
@@ -192,7 +221,13 @@ def _query(route: Route, raw: bytes) -> Any:
         raise Invalid(f"query: {e}") from None
 
 
-def _body(route: Route, headers: Mapping[str, str], raw: bytes) -> Any:
+def _body(route: Route, headers: Mapping[str, str], raw: bytes | IncomingBody) -> Any:
+    if isinstance(raw, IncomingBody):
+        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/octet-stream":
+            raise _BadRequest(
+                Problem(415, "Unsupported media type", "unsupported_media_type", "send it as application/octet-stream")
+            )
+        return RawBody(iter(raw))
     if route.body is None:
         if raw.strip() not in (b"", b"{}"):
             raise Invalid("this route takes no body")
@@ -240,7 +275,7 @@ async def _read_body(receive: Receive, headers: Mapping[str, str], limit: int) -
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise _ClientGone
+                    raise ClientGone
                 piece = message.get("body", b"")
                 size += len(piece)
                 if size <= limit:
@@ -282,13 +317,16 @@ async def _send(send: Send, status: int, kind: str, body: bytes, extra: Sequence
     await send({"type": "http.response.body", "body": b"" if status == 204 else body})
 
 
-async def _send_download(send: Send, download: Download, extra: Sequence[tuple[bytes, bytes]]) -> None:
-    """The first piece is read before the status is sent, so that a failure there is an error and not half a file."""
+async def _send_download(
+    send: Send, download: Download, first: bytes | None, extra: Sequence[tuple[bytes, bytes]]
+) -> None:
+    """What fails after the first piece cuts the connection: where the size is known, whoever reads knows."""
     chunks = download.chunks
-    first = await asyncio.to_thread(_next, chunks)
     disposition = f'attachment; filename="{download.file_name}"'.encode()
+    length = [] if download.size is None else [(b"content-length", b"%d" % download.size)]
     headers = [
         (b"content-type", download.media_type.encode()),
+        *length,
         (b"content-disposition", disposition),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),

@@ -11,6 +11,8 @@ from threading import Lock
 from typing import Any
 
 from vallum.api.routing import Prepared, Route
+from vallum.data.catalogue import DataCatalogue
+from vallum.data.subjects import SubjectErasures
 from vallum.inventory import Inventory
 from vallum.kernel.clock import Clock
 from vallum.kernel.errors import Unauthenticated, Unavailable, VallumError
@@ -24,7 +26,9 @@ from vallum.kernel.policy import Directory, PolicyChanges, PolicyEngine, PolicyS
 from vallum.kernel.store.records import Records
 from vallum.kernel.upkeep import Upkeep
 from vallum.kernel.values import AssetRef, Subject
-from vallum.monitor import Alerts
+from vallum.models.registry import DependencyWatch, Descriptions, Registry
+from vallum.monitor import Alerts, ExportAlerts
+from vallum.releases import Releases, Watch
 
 __all__ = ["Call", "ControlPlane", "Performed", "Services"]
 
@@ -50,6 +54,14 @@ class Services:
     policy_changes: PolicyChanges
     directory: Directory
     alerts: Alerts
+    models: Registry
+    model_descriptions: Descriptions
+    dependency_watch: DependencyWatch
+    releases: Releases
+    release_watch: Watch
+    data: DataCatalogue
+    export_alerts: ExportAlerts
+    subject_erasures: SubjectErasures
     public_url: str
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     environment: str = ""
@@ -137,11 +149,11 @@ class ControlPlane:
             raise Unauthenticated("sign in first")
         asset = route.asset(call.path, call.body)
         context = {"route": route.name, **route.context(call.path, call.body)}
+        if route.prepare is not None and self._gate.decide(subject, route.action, asset).effect == "allow":
+            call = replace(call, prepared=route.prepare(self.services, call))
+        prepared = call.prepared if isinstance(call.prepared, Prepared) else Prepared()
+        context |= prepared.context
         if route.access == "change":
-            if route.prepare is not None and self._gate.decide(subject, route.action, asset).effect == "allow":
-                call = replace(call, prepared=route.prepare(self.services, call))
-            prepared = call.prepared if isinstance(call.prepared, Prepared) else Prepared()
-            context |= prepared.context
             kept = prepared.retention_seconds if prepared.contents else None
             with self._gate.change(subject, route.action, asset, context, prepared.contents, kept) as change:
                 value = route.perform(self.services, call, change)
@@ -154,12 +166,12 @@ class ControlPlane:
     def _admit_read(
         self, route: Route, subject: Subject, asset: AssetRef, context: Mapping[str, str | int]
     ) -> str | None:
-        """Denials always leave an entry; the same read by the same credential leaves one a minute."""
+        """Denials always leave an entry; the same read by the same credential one a minute, or each where that says."""
         key = (route.name, subject.render(), subject.credential or "", asset.render())
         now = self.services.clock.now().timestamp()
         with self._lock:
             recent = now - self._recorded_reads.get(key, 0.0) < _READ_RECORDED_SECONDS
-        if recent and self._gate.decide(subject, route.action, asset).effect == "allow":
+        if recent and not route.recorded_each and self._gate.decide(subject, route.action, asset).effect == "allow":
             return None
         admission = self._gate.require(subject, route.action, asset, context)
         with self._lock:

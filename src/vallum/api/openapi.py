@@ -9,13 +9,15 @@ import msgspec
 
 from vallum import __version__
 from vallum.api.problems import MEDIA_TYPE, TOKEN_PATH, Problem
-from vallum.api.routing import Download, Route
+from vallum.api.routing import Download, RawBody, Route
 
 __all__ = ["render_openapi"]
 
 
 def render_openapi(routes: Sequence[Route]) -> dict[str, Any]:
-    types = [t for route in routes for t in (route.body, route.query, route.answer) if t not in (None, Download)]
+    types = [
+        t for route in routes for t in (route.body, route.query, route.answer) if t not in (None, Download, RawBody)
+    ]
     schemas, components = msgspec.json.schema_components([*types, Problem], ref_template="#/components/schemas/{name}")
     by_type = dict(zip(map(_key, [*types, Problem]), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -54,7 +56,10 @@ def _operation(route: Route, by_type: dict[str, Any], components: dict[str, Any]
     if route.query is not None:
         properties = components[route.query.__name__]["properties"]
         operation["parameters"] += [{"name": n, "in": "query", "schema": schema} for n, schema in properties.items()]
-    if route.body is not None:
+    if route.body is RawBody:
+        content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        operation["requestBody"] = {"required": True, "content": content}
+    elif route.body is not None:
         content = {"application/json": {"schema": by_type[_key(route.body)]}}
         operation["requestBody"] = {"required": True, "content": content}
     documentation = inspect.getdoc(route.answer) if isinstance(route.answer, type) else None
@@ -70,7 +75,7 @@ def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
     if route.answer is None:
         answer: dict[str, Any] = {"description": "Done"}
     elif route.answer is Download:
-        answer = {"description": "The file", "content": {"application/jsonl": {"schema": {"type": "string"}}}}
+        answer = {"description": "The file", "content": {route.media_type: {"schema": {"type": "string"}}}}
     else:
         answer = {"description": "Done", "content": {"application/json": {"schema": by_type[_key(route.answer)]}}}
     return {str(route.status): answer, "4XX": problem, "5XX": problem}

@@ -4,6 +4,7 @@ from math import ceil
 
 import msgspec
 
+from vallum.api.routing import BodyTimeout, BodyTooLarge
 from vallum.kernel.errors import (
     Conflict,
     Denied,
@@ -29,6 +30,8 @@ _STATUSES: tuple[tuple[type[VallumError], int, str], ...] = (
     (Denied, 403, "Denied"),
     (NotFound, 404, "Not found"),
     (Conflict, 409, "Conflict"),
+    (BodyTimeout, 408, "Timeout"),
+    (BodyTooLarge, 413, "Too large"),
     (LimitExceeded, 429, "Too many requests"),
     (Invalid, 400, "Invalid request"),
     (IntegrityError, 500, "Integrity failure"),

@@ -6,9 +6,20 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 from vallum.kernel.actions import Action
+from vallum.kernel.errors import Invalid
 from vallum.kernel.values import AssetRef
 
-__all__ = ["EVIDENCE_SECONDS", "Download", "MethodNotAllowed", "Prepared", "Route", "match_route"]
+__all__ = [
+    "EVIDENCE_SECONDS",
+    "BodyTimeout",
+    "BodyTooLarge",
+    "Download",
+    "MethodNotAllowed",
+    "Prepared",
+    "RawBody",
+    "Route",
+    "match_route",
+]
 
 PREFIX = "/api/v1"
 EVIDENCE_SECONDS = 7 * 366 * 86_400  # how long reasons are kept: what auditors commonly ask of evidence
@@ -20,6 +31,26 @@ class Download:
 
     media_type: str
     file_name: str
+    chunks: Iterator[bytes]
+    size: int | None = None  # where it is known: then whoever gets less knows that it is not all
+
+
+class BodyTooLarge(Invalid):
+    """More than this route takes."""
+
+    code = "body_too_large"
+
+
+class BodyTimeout(Invalid):
+    """The body did not arrive in time."""
+
+    code = "body_timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class RawBody:
+    """A body that is a file: given on as it arrives, never held whole. Reading it raises BodyTooLarge, BodyTimeout."""
+
     chunks: Iterator[bytes]
 
 
@@ -45,6 +76,9 @@ class Route:
     takes time or must not hold the database, once the gate allows it and before `perform`'s transaction; where it
     returns `Prepared`, that is kept with the entry. An open route that is not `recorded` hands out a challenge: it
     writes nothing, so that strangers cannot fill the ledger, and its answer is recorded where it is used.
+
+    With `body` RawBody the body is a file, for `prepare` to take: it arrives while nothing holds the database. What
+    `takes_long` waits in threads of its own. A read `recorded_each` time is not left out when it was just recorded.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -62,6 +96,9 @@ class Route:
     status: int = 200
     context: Callable[[Mapping[str, str], Any], Mapping[str, str | int]] = lambda path, body: {}
     recorded: bool = True
+    recorded_each: bool = False
+    takes_long: bool = False
+    media_type: str = "application/jsonl"  # of a Download
     max_body_bytes: int = 65_536  # of what is decoded before anybody is asked who they are
 
     @property

@@ -12,12 +12,21 @@ from vallum.cli import (
     alerts,
     certificates,
     configuration,
+    data,
+    data_mount,
+    data_privacy,
+    data_sets,
+    data_statistics,
+    dependencies,
+    descriptions,
+    erasures,
     grants,
     guard,
     keys,
     ledger,
-    models,
+    model_registry,
     policy,
+    releases,
     secrets,
     server,
 )
@@ -66,7 +75,15 @@ app.add_typer(keys.keysets, name="keysets")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
 app.add_typer(guard.app, name="guard")
-app.add_typer(models.app, name="models")
+app.add_typer(releases.app, name="release")
+app.add_typer(model_registry.app, name="models")
+descriptions.add_to(model_registry.app)
+model_registry.app.add_typer(dependencies.app, name="dependencies")
+for part in (data_sets, data_statistics, data_mount):  # each adds its commands to one group
+    assert part.app is data.app
+app.add_typer(data.app, name="data")
+app.add_typer(erasures.app, name="erasures")
+data_privacy.register(data.app)
 
 
 def _show_version(wanted: bool) -> None:

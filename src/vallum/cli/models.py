@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,10 @@ from vallum.cli.output import print_json, print_table, report, say
 from vallum.cli.registry import command, group
 from vallum.kernel.errors import Invalid
 
-__all__ = ["app"]
+if TYPE_CHECKING:
+    from vallum.models.signing import TrustedKey
+
+__all__ = ["app", "trusted_keys"]
 
 app = group("Models: what is scanned, signed and verified before anything loads it.")
 
@@ -58,6 +61,47 @@ def scan(
     raise typer.Exit(code)
 
 
+@command(
+    app, "convert", local="reads and writes files of this machine, and asks no server",
+    example="vallum models convert model.pt model.safetensors",
+)  # fmt: skip
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="A torch state dict, or a scikit-learn model's pickle or joblib file.")
+    ],
+    destination: Annotated[Path, typer.Argument(help="What to write: NAME.safetensors, NAME.skops or NAME.onnx.")],
+    accept_review: Annotated[
+        bool,
+        typer.Option("--accept-review", help="Load a scikit-learn model in the sandbox that the scan did not pass."),
+    ] = False,
+    key: Annotated[
+        Path | None, typer.Option("--key", help="Sign a statement of it with this private key (PEM): DEST.dsse.json.")
+    ] = None,
+    key_id: Annotated[str, typer.Option("--key-id", help="The name that verifiers know the key by.")] = "converter",
+    as_json: AsJson = False,
+) -> None:
+    """Convert a model to a format that holds no code, in a sandbox, after a scan, tied to its source by digest.
+
+    Writes DESTINATION and DESTINATION.conversion.json; with --key DESTINATION.dsse.json, an in-toto statement (SLSA
+    provenance). What the scan blocks is refused; ONNX must answer as its source does.
+    """
+    from dataclasses import asdict
+
+    from vallum import __version__
+    from vallum.models.convert import attest_conversion
+    from vallum.models.convert import convert as converted
+
+    private = _private_key(key) if key is not None else None
+    statement = destination.with_name(destination.name + ".dsse.json")
+    if private is not None and statement.exists():
+        raise Invalid(f"{statement} exists: choose another name, or remove it")
+    done = converted(source, destination, accept_review=accept_review)
+    if private is not None:
+        statement.write_bytes(attest_conversion(done, __version__, private, key_id))
+    left = f"; left out, as no tensors: {', '.join(done.left_out[:8])}" if done.left_out else ""
+    report(as_json, asdict(done), f"{destination}: verified ({done.verified}), sandbox: {done.sandbox}{left}")
+
+
 _LOCAL = "reads files of this machine, and asks no server"
 _ModelPath = Annotated[Path, typer.Argument(help="The model: a file or a folder.")]
 _Signature = Annotated[Path | None, typer.Option("--signature", help="The signature; PATH.sig without.")]
@@ -76,17 +120,9 @@ def sign(
     as_json: AsJson = False,
 ) -> None:
     """Sign a model in the OpenSSF model-signing format: every file by its SHA-256."""
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
     from vallum.models.signing import sign_model
 
-    try:
-        private = load_pem_private_key(_read(key), None)
-    except (ValueError, TypeError) as e:
-        raise Invalid(f"{key} is no private key in PEM without a passphrase") from e
-    if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise Invalid(f"{key}: a model is signed by a key on P-256, P-384 or P-521")
+    private = _private_key(key)
     out = _signature_of(path, signature)
     manifest = sign_model(path, out, private, _certificates(certificates) if certificates is not None else ())
     said = {"signature": str(out), "files": len(manifest.resources), "sha256": manifest.root}
@@ -109,23 +145,45 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Verify a model's signature, its signer, and every file. Exit 8 for one that is not as it was signed."""
-    from vallum.models.signing import TrustedCertificate, TrustedKey, TrustPolicy, verify_model
+    from vallum.models.signing import TrustedCertificate, TrustPolicy, verify_model
 
     if (identity is None) != (roots is None) or not (public_keys or identity):
         raise typer.BadParameter("say whose signature counts: --public-key NAME=FILE, or --identity with --roots")
-    keys = []
-    for given in public_keys or ():
-        name, equals, file = given.partition("=")
-        if not equals or not name:
-            raise typer.BadParameter("--public-key: write NAME=FILE")
-        keys.append(TrustedKey(name, _read(Path(file))))
+    keys = trusted_keys(public_keys)
     trusted: tuple[TrustedCertificate, ...] = ()
     if identity is not None and roots is not None:
         trusted = (TrustedCertificate(identity, _certificates(roots)),)
-    trust = TrustPolicy(tuple(keys), trusted)
+    trust = TrustPolicy(keys, trusted)
     verified = verify_model(path, _signature_of(path, signature), trust)
     said = {"signer": verified.signer.name, "files": len(verified.manifest.resources), "sha256": verified.manifest.root}
     report(as_json, said, f"{path}: as {verified.signer.name} signed it, {said['files']} files")
+
+
+def trusted_keys(given: list[str] | None) -> tuple["TrustedKey", ...]:
+    """Of options that say NAME=FILE. Raises typer.BadParameter, Invalid."""
+    from vallum.models.signing import TrustedKey
+
+    keys = []
+    for one in given or ():
+        name, equals, file = one.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter("--public-key: write NAME=FILE")
+        keys.append(TrustedKey(name, _read(Path(file))))
+    return tuple(keys)
+
+
+def _private_key(file: Path) -> Any:
+    """Raises Invalid."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        private = load_pem_private_key(_read(file), None)
+    except (ValueError, TypeError) as e:
+        raise Invalid(f"{file} is no private key in PEM without a passphrase") from e
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise Invalid(f"{file}: a model is signed by a key on P-256, P-384 or P-521")
+    return private
 
 
 def _signature_of(path: Path, given: Path | None) -> Path:

@@ -26,7 +26,7 @@ __all__ = [
 
 class Transport(Protocol):
     def perform(self, name: str, *, path: Mapping[str, str] | None = None, query: Any = None, body: Any = None) -> Any:
-        """A route's answer as plain dictionaries and lists; for a download, an iterator of bytes."""
+        """A route's answer as plain dictionaries and lists. A download is an iterator of bytes, and so is a file."""
         ...
 
 
@@ -117,9 +117,12 @@ class _Local:
     def perform(self, name: str, *, path: Mapping[str, str] | None = None, query: Any = None, body: Any = None) -> Any:
         import msgspec
 
-        from vallum.api import Call, Download
+        from vallum.api import Call, Download, RawBody
 
         route = self._routes[name]
+        if route.body is RawBody:
+            given = self._platform.perform(route, Call(path=path or {}, body=RawBody(iter(body)))).value
+            return msgspec.to_builtins(given)
         try:
             call = Call(
                 path=path or {},
@@ -142,11 +145,16 @@ class _Remote:
     def perform(self, name: str, *, path: Mapping[str, str] | None = None, query: Any = None, body: Any = None) -> Any:
         from urllib.parse import quote
 
+        from vallum.api import Download, RawBody
+
         route = self._routes[name]
-        if name == "export_ledger":
-            return self._client.export_ledger()
         target = route.path.replace("...}", "}")
         for parameter, value in (path or {}).items():
-            target = target.replace("{" + parameter + "}", quote(value, safe="/" if "...}" in route.path else ""))
+            rest = "{" + parameter + "...}" in route.path
+            target = target.replace("{" + parameter + "}", quote(value, safe="/" if rest else ""))
+        if route.answer is Download:
+            return self._client.download(target, {k: v for k, v in (query or {}).items() if v is not None})
+        if route.body is RawBody:
+            return self._client.send_file(route.method, target, body)
         given = {k: v for k, v in (query or {}).items() if v is not None}
-        return self._client.request(route.method, target, body, query=given)
+        return self._client.request(route.method, target, body, query=given, takes_long=route.takes_long)

@@ -1,16 +1,20 @@
 """The client. Answers are plain dictionaries and lists, as the OpenAPI description gives their shapes."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from pyreqwest.client import SyncClient, SyncClientBuilder
 from pyreqwest.exceptions import ConnectError, PyreqwestError
 
+from vallum.client.data import DATA_ROUTES, RowStream, rows_of, take_in
+from vallum.client.models import MODEL_ROUTES, download_model, upload_model
+from vallum.client.mount import mounted
 from vallum.kernel.errors import (
     Conflict,
     Denied,
@@ -23,9 +27,13 @@ from vallum.kernel.errors import (
     VallumError,
 )
 
+if TYPE_CHECKING:
+    from vallum.models.signing import TrustPolicy
+
 __all__ = ["Client", "RequestRefused"]
 
 _PREFIX = "/api/v1"
+_LONG = timedelta(hours=12)  # a large model on its way, or being scanned
 
 
 class RequestRefused(Invalid):
@@ -183,8 +191,136 @@ class Client:
 
     def export_ledger(self) -> Iterator[bytes]:
         """The whole log in pieces, to write to a file that `vallum ledger verify --export` reads."""
+        return self.download("/ledger/export")
+
+    # Models.
+
+    def register_model(
+        self,
+        name: str,
+        *,
+        owner: str = "",
+        classification: str = "internal",
+        risk_class: str = "limited",
+        description: str = "",
+    ) -> dict[str, Any]:
+        """A name that versions are uploaded under."""
+        body = {"name": name, "owner": owner, "classification": classification, "risk_class": risk_class,
+                "description": description}  # fmt: skip
+        made: dict[str, Any] = self.request("POST", "/registered-models", body)
+        return made
+
+    def upload_model(
+        self,
+        model: str,
+        path: str | Path,
+        *,
+        source: str = "",
+        signature: str | Path | None = None,
+        resume: str | None = None,
+        begun: Callable[[dict[str, Any]], None] = lambda upload: None,
+        progress: Callable[[int], None] = lambda size: None,
+    ) -> dict[str, Any]:
+        """A file or folder as a new version, which may be in quarantine: see its `state`, `verdict` and `findings`.
+
+        `begun` hears of the upload before anything is sent: `resume` with its `id` goes on after an interruption, also
+        inside a large file. `progress` hears of bytes as they are sent.
+        """
+        brought = None if signature is None else Path(signature)
+        return upload_model(
+            _Routes(self),
+            model,
+            Path(path),
+            source=source,
+            signature=brought,
+            resume=resume,
+            begun=begun,
+            progress=progress,
+        )
+
+    def download_model(
+        self,
+        model: str,
+        number: int,
+        folder: str | Path,
+        *,
+        trust: "TrustPolicy | None" = None,
+        progress: Callable[[int], None] = lambda size: None,
+    ) -> dict[str, Any]:
+        """A version into `folder`, which must not be there, once every file is as it was signed by who is trusted.
+
+        That is the platform itself, unless `trust` names others.
+        """
+        return download_model(_Routes(self), model, number, Path(folder), trust=trust, progress=progress)
+
+    def model_version(self, model: str, number: int) -> dict[str, Any]:
+        found: dict[str, Any] = self.request("GET", f"/registered-models/{quote(model, safe='')}/versions/{number}")
+        return found
+
+    # Data sets.
+
+    def take_in(
+        self,
+        dataset: str,
+        source: str | Path,
+        contract: bytes,
+        *,
+        purpose: str = "",
+        parents: Mapping[str, str] = MappingProxyType({}),
+        evaluation: str = "",
+        progress: Callable[[int], None] = lambda size: None,
+    ) -> dict[str, Any]:
+        """A source as a version, which may have failed its gates: see its `state`, and its quarantine.
+
+        `parents` and `evaluation` are governed versions that it is held against: see `vallum.client.data.take_in`.
+        """
+        return take_in(
+            _Routes(self), dataset, Path(source), contract, purpose=purpose, parents=parents, evaluation=evaluation,
+            progress=progress,
+        )  # fmt: skip
+
+    def rows(
+        self, dataset: str, number: int, *, purpose: str = "", columns: Sequence[str] = (), export: bool = False
+    ) -> RowStream:
+        """A version's rows: `.polars()`, `.pandas()`, or `.arrow()` as they come. What one may not have is masked."""
+        return rows_of(_Routes(self), dataset, number, purpose=purpose, columns=columns, export=export)
+
+    def request_erasure(self, identifiers: Sequence[str], reference: str) -> dict[str, Any]:
+        """Ask for a person's erasure from everything; the answer says what would go. Somebody else approves it."""
+        body = {"identifiers": list(identifiers), "reference": reference}
+        asked: dict[str, Any] = self.request("POST", "/erasures", body)
+        return asked
+
+    def erasure(self, erasure_id: str) -> dict[str, Any]:
+        """How far it is: its `state`, its `steps`, what is `held`. Raises NotFound."""
+        found: dict[str, Any] = self.request("GET", f"/erasures/{quote(erasure_id, safe='')}")
+        return found
+
+    @contextmanager
+    def mount(
+        self, dataset: str, number: int, *, purpose: str, columns: Sequence[str] = (), within: Path | None = None
+    ) -> Iterator[Path]:
+        """A version's rows as a folder of Parquet files for a training job: private, in memory where there is such a
+        place, and shredded at the end. Columns are masked as in `rows`."""
+        stream = self.rows(dataset, number, purpose=purpose, columns=columns)
+        with mounted(stream.frames(), {"version": f"{dataset}/{number}", "purpose": purpose}, within=within) as folder:
+            yield folder
+
+    def statistic(self, dataset: str, number: int, query: Mapping[str, Any], *, epsilon: float) -> dict[str, Any]:
+        """A differentially private `answer`, charged to the data set's budget; `query` as in `{"type": "mean",
+        "column": "age", "low": 0, "high": 120}`. Raises BudgetSpent's code as Denied; asking again is charged again."""
+        path = {"name": dataset, "number": str(number)}
+        body = {"query": dict(query), "epsilon": epsilon}
+        found: dict[str, Any] = _Routes(self).perform("release_statistic", path=path, body=body)
+        return found
+
+    # Any route.
+
+    def download(self, path: str, query: Mapping[str, Any] | None = None) -> Iterator[bytes]:
+        """A file below `/api/v1`, in pieces. Raises Unavailable when it ends before its end."""
         try:
-            request = self._client.get(f"{self._url}{_PREFIX}/ledger/export").headers(self._headers())
+            asked = f"?{urlencode(query)}" if query else ""
+            request = self._client.get(f"{self._url}{_PREFIX}{path}{asked}").headers(self._headers()).timeout(_LONG)
             with request.build_streamed() as response:
                 if response.status != 200:
                     raise _refused(response.status, bytes(response.bytes()))
@@ -193,12 +329,33 @@ class Client:
         except PyreqwestError as e:
             raise self._unreachable(e) from e
 
-    # Any route.
+    def send_file(self, method: str, path: str, chunks: Iterable[bytes]) -> Any:
+        """A file as it is, to a route that takes one; the decoded answer, or None for one without."""
+        request = self._client.request(method, f"{self._url}{_PREFIX}{path}").headers(self._headers()).timeout(_LONG)
+        request = request.header("content-type", "application/octet-stream").body_stream(chunks)
+        try:
+            with request.build_streamed() as response:
+                raw, status = bytes(response.bytes()), response.status
+        except PyreqwestError as e:
+            raise self._unreachable(e) from e
+        if status >= 300:
+            raise _refused(status, raw)
+        return json.loads(raw) if raw else None
 
-    def request(self, method: str, path: str, body: Any = None, *, query: Mapping[str, str | int] | None = None) -> Any:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        takes_long: bool = False,
+    ) -> Any:
         """One request below `/api/v1`; the decoded answer, or None for one without."""
         url = f"{self._url}{_PREFIX}{path}" + (f"?{urlencode(query)}" if query else "")
         request = self._client.request(method, url).headers(self._headers())
+        if takes_long:
+            request = request.timeout(_LONG)
         if body is not None:
             request = request.header("content-type", "application/json").body_bytes(json.dumps(body).encode())
         try:
@@ -217,6 +374,23 @@ class Client:
     def _unreachable(self, error: PyreqwestError) -> Unavailable:
         hint = "; is it running, and is --ca-file its CA?" if isinstance(error, ConnectError) else ""
         return Unavailable(f"{self._url} did not answer{hint}")
+
+
+class _Routes:
+    """What `client.models` asks for by a route's name."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def perform(self, name: str, *, path: Mapping[str, str] | None = None, query: Any = None, body: Any = None) -> Any:
+        method, target = MODEL_ROUTES.get(name) or DATA_ROUTES[name]
+        for parameter, value in (path or {}).items():
+            target = target.replace("{" + parameter + "}", quote(value, safe="/" if parameter == "path" else ""))
+        if method == "PUT":
+            return self._client.send_file(method, target, body)
+        if name in ("download_model_file", "read_model_signature", "read_data_rows", "export_data_rows"):
+            return self._client.download(target, query)
+        return self._client.request(method, target, body, takes_long=name.startswith("complete_"))
 
 
 def _identity(certificate: str | Path, key: str | Path) -> bytes:

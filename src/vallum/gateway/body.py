@@ -10,6 +10,8 @@ __all__ = ["ClientGone", "read_body", "read_headers"]
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
+_BINARY_KINDS = ("application/octet-stream", "")  # Triton's client says nothing of it, and names the length of the JSON
+
 
 class ClientGone(Exception):
     """The client closed its connection before the answer was there."""
@@ -26,10 +28,12 @@ def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], max_bytes: int, timeout_seconds: float) -> bytes:
-    """The whole body. Raises Refused with 400, 408, 413 or 415, and ClientGone."""
+async def read_body(
+    receive: Receive, headers: Mapping[str, str], max_bytes: int, timeout_seconds: float, *, binary: bool = False
+) -> bytes:
+    """The whole body: JSON, or with `binary` any bytes. Raises Refused with 400, 408, 413 or 415, and ClientGone."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
+    if kind != "application/json" and not (binary and kind in _BINARY_KINDS):
         raise Refused(415, "unsupported_media_type", "send the body as application/json", outcome="invalid")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused(415, "unsupported_encoding", "send the body uncompressed", outcome="invalid")

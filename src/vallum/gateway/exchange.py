@@ -15,6 +15,7 @@ from vallum.kernel.actions import Action
 from vallum.kernel.ids import new_id
 from vallum.kernel.ledger.entry import EntryDraft, FindingRecord
 from vallum.kernel.values import AssetRef, Decision, Subject
+from vallum.releases import ReleasedApplication
 
 __all__ = ["Exchange"]
 
@@ -32,7 +33,8 @@ class Exchange:
 
     # authenticate
     subject: Subject | None = None
-    application: Application | None = None
+    application: Application | None = None  # as it is to be: a release's, where one holds it
+    released: ReleasedApplication | None = None
     # read
     document: dict[str, Any] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
@@ -52,6 +54,7 @@ class Exchange:
     # route, call
     candidates: list[Candidate] = field(default_factory=list)
     answered_by: Candidate | None = None
+    served: dict[str, str | int] = field(default_factory=dict)  # which release of which model of ours answered
     usage: Usage | None = None
     answer: bytes = b""
     # record
@@ -117,6 +120,9 @@ class Exchange:
                 context["answered_by"] = self.answered_by.model_name
         if self.decision is not None and self.decision.basis:
             context["basis"] = self.decision.basis
+        if self.released is not None:
+            context["application_release"] = self.released.release
+        context |= self.served
         if self.usage is not None:
             context["input_tokens"] = self.usage.input_tokens
             context["output_tokens"] = self.usage.output_tokens

@@ -106,7 +106,7 @@ def _scopes(name: str, application: Application, credential: str, model_name: st
         yield _Scope(f"key/{credential}", application.limits_per_key)
     per_model = application.limits_per_model.get(model_name)
     if per_model is not None:
-        yield _Scope(f"model/{name}/{model_name}", per_model)
+        yield _Scope(f"model/{len(name)}/{name}/{model_name}", per_model)  # names may hold slashes
 
 
 _NO_LIMITS = Limits()

@@ -10,6 +10,7 @@ from vallum.gateway.exchange import Exchange
 from vallum.gateway.protocols import AnthropicMessages, OpenAiChat
 from vallum.gateway.refusals import Refused, refusal_of
 from vallum.gateway.release import Reply, Send
+from vallum.gateway.released import Released
 from vallum.inventory import Inventory
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import VallumError
@@ -24,17 +25,31 @@ _EPOCH_TEXT = "1970-01-01T00:00:00Z"  # a name that leads somewhere has no birth
 
 
 class ModelList:
-    def __init__(self, authenticator: Authenticator, gate: Gate, writer: LedgerWriter, inventory: Inventory) -> None:
+    def __init__(
+        self, authenticator: Authenticator, gate: Gate, writer: LedgerWriter, inventory: Inventory, released: Released
+    ) -> None:
         self._authenticator = authenticator
         self._gate = gate
         self._writer = writer
         self._inventory = inventory
+        self._released = released
 
     async def handle(self, raw_headers: list[tuple[bytes, bytes]], name: str | None, send: Send) -> None:
         """All of them, or the one named."""
         protocol = AnthropicMessages() if _wants_anthropic(raw_headers) else OpenAiChat()
         exchange = Exchange(protocol, {})
         reply = Reply(exchange, send)
+        names = await self.listed(exchange, reply, raw_headers, name)
+        if names is None:
+            return
+        render = _anthropic if isinstance(protocol, AnthropicMessages) else _openai
+        await reply.json(200, encode_document(render(names, name)))
+
+    async def listed(
+        self, exchange: Exchange, reply: Reply, raw_headers: list[tuple[bytes, bytes]], name: str | None
+    ) -> list[str] | None:
+        """The names that whoever asks may use, recorded; None once the refusal has been sent, of an unlisted `name`
+        too."""
         try:
             exchange.headers = read_headers(raw_headers)
             exchange.subject = await self._authenticator.authenticate(exchange.headers)
@@ -45,16 +60,15 @@ class ModelList:
             except VallumError as unrecorded:
                 refused = refusal_of(unrecorded)
             await reply.error(refused)
-            return
+            return None
         try:
             names = await self._admit(exchange.subject, exchange.entry_id)
             if name is not None and name not in names:
                 raise Refused(404, "model_not_found", "this application has no model of that name", outcome="invalid")
         except VallumError as e:
             await reply.error(refusal_of(e))
-            return
-        render = _anthropic if isinstance(protocol, AnthropicMessages) else _openai
-        await reply.json(200, encode_document(render(names, name)))
+            return None
+        return names
 
     async def _admit(self, subject: Subject, entry_id: str) -> list[str]:
         asset = AssetRef("Application", subject.id)
@@ -79,6 +93,8 @@ class ModelList:
         if decision.effect != "allow":
             raise Refused(403, "denied", decision.reason, outcome="denied")
         application = self._inventory.application(subject.id)
+        if application is not None:
+            application, _ = self._released.application(subject.id, application)
         own = set(application.models) if application is not None else set()
         return sorted(own if subject.models is None else own & subject.models)
 

@@ -13,14 +13,16 @@ from typing import Any, TypeVar
 
 from vallum.gateway.authentication import Authenticator
 from vallum.gateway.body import ClientGone, read_body, read_headers
-from vallum.gateway.document import Place, decode_document, encode_document, segments_of, text_places
+from vallum.gateway.document import Place, decode_document, encode_document, segments_of
 from vallum.gateway.exchange import Exchange
 from vallum.gateway.guarding import Guarding
 from vallum.gateway.limits import Limiter
 from vallum.gateway.protocols import Usage, WireProtocol
+from vallum.gateway.protocols.binary_tensors import HEADER as INFERENCE_HEADER
 from vallum.gateway.providers import Call, ProviderPool, UpstreamStream
 from vallum.gateway.refusals import Refused, refusal_of
 from vallum.gateway.release import Reply
+from vallum.gateway.released import Released, check_called, check_offered
 from vallum.gateway.sse import Event, EventReader, render_event
 from vallum.gateway.streaming import StreamGuard
 from vallum.gateway.telemetry import Telemetry
@@ -55,13 +57,14 @@ class Pipeline:
 
     def __init__(
         self, *, authenticator: Authenticator, gate: Gate, writer: LedgerWriter, inventory: Inventory,
-        limiter: Limiter, guarding: Guarding, pool: ProviderPool, telemetry: Telemetry,
+        released: Released, limiter: Limiter, guarding: Guarding, pool: ProviderPool, telemetry: Telemetry,
         max_body_bytes: int, read_timeout_seconds: float, max_stream_chars: int,
     ) -> None:  # fmt: skip
         self._authenticator = authenticator
         self._gate = gate
         self._writer = writer
         self._inventory = inventory
+        self._released = released
         self._limiter = limiter
         self._guarding = guarding
         self._pool = pool
@@ -116,7 +119,10 @@ class Pipeline:
     # Stages before the call.
 
     async def _read(self, exchange: Exchange, receive: Receive) -> None:
-        raw = await read_body(receive, exchange.headers, self._max_body_bytes, self._read_timeout_seconds)
+        binary = exchange.protocol.takes_binary and INFERENCE_HEADER in exchange.headers
+        raw = await read_body(
+            receive, exchange.headers, self._max_body_bytes, self._read_timeout_seconds, binary=binary
+        )  # fmt: skip
         if len(raw) > _LARGE_BYTES:
             await asyncio.to_thread(_take_up, exchange, raw)
         else:
@@ -130,7 +136,9 @@ class Pipeline:
 
     def _authorise(self, exchange: Exchange) -> None:
         subject, name = _known(exchange.subject), exchange.model_name
-        exchange.application = self._inventory.application(subject.id)
+        declared = self._inventory.application(subject.id)
+        if declared is not None:
+            exchange.application, exchange.released = self._released.application(subject.id, declared)
         exchange.model_is_known = self._inventory.model(name) is not None
         decision = exchange.decision = self._gate.decide(subject, Action.MODEL_INVOKE, AssetRef("Model", name))
         # The application's own list holds whatever policies permit beyond it.
@@ -138,6 +146,8 @@ class Pipeline:
         listed = application is not None and name in application.models
         listed = listed and (subject.models is None or name in subject.models)
         if decision.effect == "allow" and listed:
+            if exchange.released is not None and exchange.protocol.has_tools:
+                check_offered(exchange.document, exchange.released.tools)
             return
         if not listed:
             message = "model: this application has no model of that name; GET /v1/models lists those it has"
@@ -149,7 +159,7 @@ class Pipeline:
         model = _known(self._inventory.model(exchange.model_name))
         exchange.held = await self._limiter.take(
             subject.id, application, subject.credential or "", exchange.model_name, model,
-            exchange.chars, exchange.protocol.max_output_tokens(exchange.document),
+            exchange.chars + len(_prompt(exchange)), exchange.protocol.max_output_tokens(exchange.document),
         )  # fmt: skip
 
     async def _inspect_input(self, exchange: Exchange) -> None:
@@ -191,7 +201,7 @@ class Pipeline:
                     continue
             exchange.candidates.append(candidate)
         if not exchange.candidates:
-            message = f"model: this one does not answer at /v1{exchange.protocol.path}; use another endpoint"
+            message = "model: this one does not answer at this endpoint; use another"
             raise Refused(400, "wrong_endpoint", message, outcome="invalid")
 
     # An answer in one piece.
@@ -203,14 +213,25 @@ class Pipeline:
         except VallumError:
             message = "the provider's answer is not a JSON object"
             raise Refused(502, "upstream_garbage", message, outcome="upstream_garbage") from None
-        await self._inspect_output(exchange, document)
+        if exchange.released is not None and exchange.protocol.has_tools:
+            check_called(document, exchange.released.tools)
+        before = len(exchange.findings)
+        try:
+            await self._inspect_output(exchange, document)
+        finally:
+            answer.judged(len(exchange.findings) - before)
         exchange.usage = exchange.protocol.usage(document) or _estimated(exchange, len(answer.body))
         exchange.answer = encode_document(document)
         await self._record(exchange)  # with stand-ins: the ledger's contents need no value that a provider may not see
-        await reply.json(200, _restored(exchange, document))
+        body = _restored(exchange, document)
+        packed = exchange.protocol.packed(document)
+        if packed is None:
+            await reply.json(200, body)
+        else:
+            await reply.tensors(*packed)
 
     async def _inspect_output(self, exchange: Exchange, document: dict[str, Any]) -> None:
-        places = text_places(document, Channel.MODEL)
+        places = exchange.protocol.places(document, Channel.MODEL)
         runner = self._output_guards(exchange)
         chars = sum(len(place.text) for place in places)
         segments = segments_of(places, _known(exchange.answered_by).provider_name)
@@ -251,6 +272,8 @@ class Pipeline:
 
     def _output_guards(self, exchange: Exchange) -> GuardRunner:
         instructions = _texts(exchange, Channel.SYSTEM)
+        if len(_prompt(exchange)) >= _WORTH_CHARS:
+            instructions.append(_prompt(exchange))
         passages = _texts(exchange, Channel.RETRIEVED) + _texts(exchange, Channel.TOOL)
         return self._guarding.output(_known(exchange.application), instructions, passages)
 
@@ -280,6 +303,8 @@ class Pipeline:
         async for events in _events(stream.chunks):
             frames: list[bytes] = []
             for event in events:
+                if exchange.released is not None:
+                    _check_event(event, exchange.released.tools)
                 is_last = exchange.protocol.is_last(event.name, event.data)
                 if is_last and event.data.strip() == b"[DONE]":
                     frames += await self._judge_piece(exchange, guard, guard.finish)
@@ -371,11 +396,11 @@ class Pipeline:
 
 
 def _take_up(exchange: Exchange, raw: bytes) -> None:
-    exchange.document = decode_document(raw)
+    exchange.document = exchange.protocol.read(raw, exchange.headers)
     exchange.protocol.check(exchange.document)
-    exchange.places = text_places(exchange.document, Channel.USER)
+    exchange.places = exchange.protocol.places(exchange.document, Channel.USER)
     exchange.chars = sum(len(place.text) for place in exchange.places)
-    exchange.model_name = exchange.document["model"]
+    exchange.model_name = exchange.protocol.model(exchange.document)
 
 
 def _replace(places: list[Place], texts: Sequence[str], status: int, code: str) -> None:
@@ -399,7 +424,7 @@ def _replace(places: list[Place], texts: Sequence[str], status: int, code: str) 
 def _restored(exchange: Exchange, document: dict[str, Any]) -> bytes:
     if not exchange.tokens:
         return exchange.answer
-    for place in text_places(document, Channel.MODEL):
+    for place in exchange.protocol.places(document, Channel.MODEL):
         text = exchange.tokens.restore(place.text)
         if text != place.text:
             place.replace(text)
@@ -408,6 +433,20 @@ def _restored(exchange: Exchange, document: dict[str, Any]) -> bytes:
 
 def _texts(exchange: Exchange, channel: Channel) -> list[str]:
     return [place.text for place in exchange.places if place.channel is channel and len(place.text) >= _WORTH_CHARS]
+
+
+def _prompt(exchange: Exchange) -> str:
+    return exchange.released.prompt if exchange.released is not None else ""
+
+
+def _check_event(event: Event, allowed: frozenset[str]) -> None:
+    """A name comes whole in the event that begins a call; what is no JSON the guard refuses."""
+    if b"_call" in event.data or b"tool_use" in event.data or b"\\u" in event.data:
+        try:
+            document = decode_document(event.data)
+        except VallumError:
+            return
+        check_called(document, allowed)
 
 
 def _models(application: Application, subject: Subject) -> frozenset[str]:
@@ -419,7 +458,15 @@ def _models(application: Application, subject: Subject) -> frozenset[str]:
 def _call(exchange: Exchange) -> Call:
     passed = {name: exchange.headers[name] for name in _PASSED_HEADERS if name in exchange.headers}
     headers = {n: v for n, v in passed.items() if _PASSED_VALUE.fullmatch(v)}
-    return Call(exchange.protocol, exchange.document, exchange.model_name, headers)
+    subject = _known(exchange.subject)
+    prompt = _prompt(exchange)
+    document = exchange.protocol.instructed(exchange.document, prompt) if prompt else exchange.document
+    person = subject.on_behalf_of  # who stays on one side of a trial; what names nobody is divided one by one
+    return Call(
+        exchange.protocol, document, exchange.model_name, headers,
+        subject.id, exchange.entry_id if person is None else person.render(), exchange.entry_id, exchange.findings,
+        exchange.served,
+    )  # fmt: skip
 
 
 async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[Event]]:

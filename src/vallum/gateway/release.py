@@ -26,6 +26,12 @@ class Reply:
         await self._start(status, b"application/json", [(b"content-length", b"%d" % len(body)), *headers])
         await self._send({"type": "http.response.body", "body": body})
 
+    async def tensors(self, body: bytes, json_length: bytes) -> None:
+        """The Open Inference Protocol's binary answer: JSON that is so long, and tensors."""
+        headers = [(b"content-length", b"%d" % len(body)), (b"inference-header-content-length", json_length)]
+        await self._start(200, b"application/octet-stream", headers)
+        await self._send({"type": "http.response.body", "body": body})
+
     async def events(self, frames: Sequence[bytes]) -> None:
         await self._begin_stream()
         body = frames[0] if len(frames) == 1 else b"".join(frames)

@@ -118,7 +118,8 @@ class OpenTelemetryTracing:
 
 
 def _operation(exchange: Exchange) -> str:
-    return "embeddings" if exchange.protocol.name == "embeddings" else "chat"
+    name = exchange.protocol.name
+    return name if name in ("embeddings", "infer", "predictions") else "chat"
 
 
 def _attributes(exchange: Exchange) -> Mapping[str, str | int]:

@@ -12,14 +12,19 @@ from datetime import date
 __all__ = ["entropy", "is_date", "iso7064_11_2", "iso7064_11_10", "luhn", "mod97", "verhoeff", "weighted"]
 
 
+_ONCE = bytes(max(0, byte - 48) % 10 for byte in range(256))
+_TWICE = bytes(sum(divmod(2 * digit, 10)) for digit in _ONCE)
+_FROM_TEN = {ord(char): str(int(char, 36)) for char in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"}
+
+
 def luhn(digits: str) -> bool:
-    doubled = (d * 2 - 9 if d > 4 else d * 2 for d in map(int, digits[-2::-2]))
-    return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0
+    raw = digits.encode()
+    return (sum(raw[-1::-2].translate(_ONCE)) + sum(raw[-2::-2].translate(_TWICE))) % 10 == 0
 
 
 def mod97(characters: str) -> int:
     """Letters count from A = 10; 1 for a valid ISO/IEC 7064 MOD 97-10 string."""
-    return int("".join(str(int(char, 36)) for char in characters)) % 97
+    return int(characters.translate(_FROM_TEN)) % 97
 
 
 def weighted(digits: str, weights: Sequence[int]) -> int:

@@ -20,7 +20,7 @@ from vallum.guards.expressions import Expression, opening
 from vallum.guards.plain import plain, without_unseen
 from vallum.guards.port import WINDOW_CHARS, Finding
 
-__all__ = ["Beginning", "Check", "Rule", "RuleCursor", "RuleGuard", "RuleSet"]
+__all__ = ["Beginning", "Check", "Effort", "Rule", "RuleCursor", "RuleGuard", "RuleSet", "TooManyCandidates"]
 
 MAX_CANDIDATES = 50_000  # places that look like one kind in one text; more is an attack on the checks, and is refused
 MAX_DFA_BYTES = 64 << 20  # room for the states of all rules together; when RE2 runs out it starts over, slowly
@@ -31,6 +31,20 @@ Check = Callable[[str], tuple[int, int] | int]
 
 class TooManyCandidates(Exception):
     """A text made of what nearly matches: judging it all would take too long."""
+
+
+class Effort:
+    """How many candidates may still be refused, by all rules together."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, refusals: int) -> None:
+        self._left = refusals
+
+    def spend(self, kind: str) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise TooManyCandidates(kind)
 
 
 class Beginning(Enum):
@@ -68,33 +82,38 @@ class Rule:
         return _compile(self.pattern.full())
 
     def locate(
-        self, raw: bytes, start: int, begun_from: Callable[[int], int] | None
+        self, raw: bytes, start: int, begun_from: Callable[[int], int] | None, effort: Effort | None = None
     ) -> tuple[list[tuple[int, int]], int, int]:
         """Decide what can be decided in `raw` from `start` on.
 
         `begun_from(place)` is the first position from `place` on that may still be part of a match; None when the
-        text has ended. Returns the spans found, where to go on next time, and that first position.
+        text has ended. Returns the spans found, where to go on next time, and that first position. Raises
+        TooManyCandidates when `effort` is spent.
         """
         spans: list[tuple[int, int]] = []
         undecided = len(raw) if begun_from is None else begun_from(start)
+        search, check = self.full.search, self.check
         for _ in range(MAX_CANDIDATES):
-            match = self.full.search(raw, start)
+            match = search(raw, start)
             if match is None:
                 break
+            low, high = match.span()
             if begun_from is not None:
                 if undecided < start:  # what began there has become part of a match that is decided
                     undecided = begun_from(start)
-                if undecided <= match.start():
+                if undecided <= low:
                     break
-            verdict = (0, match.end() - match.start())
-            if self.check is not None:
-                checked = self.check(raw[match.start() : match.end()].decode())
+            verdict = (0, high - low)
+            if check is not None:
+                checked = check(raw[low:high].decode())
                 if isinstance(checked, int):
-                    start = match.start() + checked
+                    start = low + checked
+                    if effort is not None:
+                        effort.spend(self.kind)
                     continue
                 verdict = checked
-            spans.append((match.start() + verdict[0], match.start() + verdict[1]))
-            start = match.start() + verdict[1]
+            spans.append((low + verdict[0], low + verdict[1]))
+            start = low + verdict[1]
         else:
             raise TooManyCandidates(self.kind)
         if undecided < start:
@@ -149,15 +168,19 @@ class RuleSet:
     def cursor(self) -> "RuleCursor":
         return RuleCursor(self)
 
-    def find(self, text: str) -> list[Finding]:
-        """Rules read the text as it looks: what is not seen parts nothing."""
+    def find(self, text: str, max_refused: int | None = None) -> list[Finding]:
+        """Rules read the text as it looks: what is not seen parts nothing.
+
+        Raises TooManyCandidates when more than `max_refused` places only look like something, of all kinds together.
+        """
+        effort = None if max_refused is None else Effort(max_refused)
         looks = without_unseen(text)
         shown, places = looks if looks is not None else (text, None)
         raw = plain(shown)
         found: list[Finding] = []
         for index in self.present(raw):
             each = self.owned[index]
-            spans, _, _ = each.rule.locate(raw, 0, None)
+            spans, _, _ = each.rule.locate(raw, 0, None, effort)
             for start, end in spans:
                 if places is not None:
                     start, end = places[start], places[end - 1] + 1

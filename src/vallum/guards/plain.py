@@ -57,5 +57,9 @@ def without_unseen(text: str) -> tuple[str, list[int]] | None:
     """
     if text.isascii() or UNSEEN.search(text) is None:
         return None
-    places = [at for at, char in enumerate(text) if not UNSEEN.match(char)]
-    return "".join([text[at] for at in places]), places
+    pieces, places, done = [], list[int](), 0
+    for match in UNSEEN.finditer(text):
+        pieces.append(text[done : match.start()])
+        places += range(done, match.start())
+        done = match.end()
+    return "".join([*pieces, text[done:]]), [*places, *range(done, len(text))]

@@ -97,6 +97,10 @@ class Inventory:
             facts[kind, row.name] = AssetFacts(attributes, row.version)
         self._snapshot = _Snapshot(configuration, facts)
 
+    def declared(self, conn: Connection) -> Configuration:
+        """What is in force as this transaction sees it."""
+        return _configuration((row.kind, row.name, row.document) for row in conn.execute(select(table)))
+
     # Changing it.
 
     def plan(self, conn: Connection, desired: Configuration, *, prune: bool = False) -> Plan:

@@ -41,9 +41,12 @@ class _Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 
 class Provider(_Declared, frozen=True):
-    """Where models answer. `secret` names a vault entry; `extractive` is built in and quotes the demonstration."""
+    """Where models answer. `secret` names a vault entry; `extractive` is built in and quotes the demonstration.
 
-    kind: Literal["openai", "anthropic", "extractive"]
+    `releases` is this environment's own: predictive models, as its releases deploy them.
+    """
+
+    kind: Literal["openai", "anthropic", "extractive", "releases"]
     url: str = ""
     secret: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$|^$")] = ""
     timeout_seconds: Annotated[float, Meta(gt=0, le=3600)] = 120.0
@@ -55,7 +58,7 @@ class Provider(_Declared, frozen=True):
     unsafe_plain_http: bool = False
 
     def problems(self) -> Iterator[str]:
-        if self.kind == "extractive":
+        if self.kind in ("extractive", "releases"):
             if self.url or self.secret:
                 yield "the built-in provider has neither url nor secret"
         elif problem := problem_with_url(self.url, plain_http=self.unsafe_plain_http):

@@ -6,6 +6,7 @@ Floor 4: nothing on the request path calls it, and it keeps no second truth. Wha
 from vallum.monitor.accounts import AccountWatch
 from vallum.monitor.alerts import Alert, AlertDecided, Alerts, DetectorTally, Verdict
 from vallum.monitor.detectors import BUDGETS, DETECTORS, Activity, Profile, judge
+from vallum.monitor.exports import ExportAlerts
 from vallum.monitor.follow import Follower, read_until
 from vallum.monitor.notices import Channel, Notice, NoticeRefused, Notifier, notice_of
 
@@ -19,6 +20,7 @@ __all__ = [
     "Alerts",
     "Channel",
     "DetectorTally",
+    "ExportAlerts",
     "Follower",
     "Notice",
     "NoticeRefused",

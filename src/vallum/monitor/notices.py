@@ -40,6 +40,15 @@ _TOLD: Mapping[str, tuple[str, str]] = MappingProxyType(
         "identity:person:invite": ("somebody was invited", "people"),
         "identity:person:disable": ("somebody's access was ended", "people"),
         "identity:service:create": ("a service was created", "people"),
+        "releases:promotion:request": (
+            "a release was to run in an environment: somebody else may have to decide",
+            "ledger",
+        ),
+        "releases:promotion:approve": ("a promotion was approved", "ledger"),
+        "releases:promotion:deny": ("a promotion was denied", "ledger"),
+        "releases:release:revoke": ("a release was revoked", "ledger"),
+        "releases:environment:rollback": ("an environment was rolled back", "ledger"),
+        "releases:environment:heal": ("what runs was put right", "ledger"),
         "keys:keyset:destroy": ("a key was destroyed", "ledger"),
     }
 )

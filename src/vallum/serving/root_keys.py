@@ -22,7 +22,7 @@ from vallum.kernel.keys import (
 from vallum.kernel.store.records import Records
 from vallum.settings import KeySettings, Settings
 
-__all__ = ["make_root", "open_destination", "open_root", "rotate_root"]
+__all__ = ["make_root", "open_destination", "open_root", "pkcs11_pin", "rotate_root"]
 
 
 def open_root(settings: Settings) -> RootKeyProvider:
@@ -31,9 +31,13 @@ def open_root(settings: Settings) -> RootKeyProvider:
     if keys.root == "file":
         return FileRoot.open(_root_file(settings), _passphrase(keys))
     if keys.root == "pkcs11":
-        pin = _first_line(keys.pkcs11_pin_file, "keys.pkcs11_pin_file").decode()
-        return Pkcs11Root(keys.pkcs11_module, keys.pkcs11_token, pin, keys.pkcs11_label)
+        return Pkcs11Root(keys.pkcs11_module, keys.pkcs11_token, pkcs11_pin(keys), keys.pkcs11_label)
     return RemoteRoot.open(_service(keys))
+
+
+def pkcs11_pin(keys: KeySettings) -> str:
+    """Raises Invalid for a file that cannot be read."""
+    return _first_line(keys.pkcs11_pin_file, "keys.pkcs11_pin_file").decode(errors="replace")
 
 
 def make_root(settings: Settings, records: Records) -> None:

@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 from typing import Any
 
 from granian import Granian
@@ -23,14 +23,16 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
+from vallum.serving.arrivals import tell_of_stop
 from vallum.serving.local_ca import ServerCertificate
 from vallum.settings import ServerSettings
 
-__all__ = ["serve"]
+__all__ = ["end_within", "serve"]
 
 _READY_WITHIN_SECONDS = 60
 _PROBE_EVERY_SECONDS = 0.05
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_UNSUPERVISED_SECONDS = 5  # after which a worker ends by itself that its supervisor would have killed
 _HEADER_READ_TIMEOUT_MS = 10_000  # a client that dribbles its headers gives the connection back
 _MAX_HEADER_BUFFER_BYTES = 65_536
 
@@ -42,7 +44,8 @@ def serve(
     on_ready: Callable[[], None],
     log_level: str,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. `load_app` is picklable and runs in each worker.
+    """Serve until SIGTERM or SIGINT, then drain. `load_app` is picklable and runs in each worker; an application with
+    a method `hurry` is told by it that the drain begins.
 
     Calls `on_ready` once, from a thread, when `/readyz` first answers 200. Raises SystemExit when a worker
     cannot start, with the worker's reason on standard error.
@@ -74,18 +77,36 @@ def serve(
     ca_file = certificate.ca_file if certificate else None
     probe = Thread(target=_announce, args=(url, ca_file, on_ready), name="ready-probe", daemon=True)
     server.on_startup(probe.start)
-    server.serve(target_loader=_Loader(load_app), wrap_loader=False)
+    server.serve(target_loader=_Loader(load_app, settings.drain_seconds), wrap_loader=False)
 
 
 class _Loader:
     """Picklable, unlike a closure, so that a spawned worker can receive it."""
 
-    def __init__(self, load_app: Callable[[], Any]) -> None:
+    def __init__(self, load_app: Callable[[], Any], drain_seconds: int) -> None:
         self._load_app = load_app
+        self._drain_seconds = drain_seconds
 
     def __call__(self) -> Any:
         _end_with_supervisor()
-        return self._load_app()
+        app = self._load_app()
+
+        def stopping() -> None:
+            end_within(self._drain_seconds + _UNSUPERVISED_SECONDS)
+            if hasattr(app, "hurry"):
+                app.hurry()
+
+        tell_of_stop(stopping)
+        return app
+
+
+def end_within(seconds: float) -> None:
+    """End this process then, whatever it is still doing. A supervisor does so to its workers; one that was killed
+    does not, and whoever keeps a worker's connection busy would keep the worker.
+    """
+    last = Timer(seconds, os._exit, args=(1,))
+    last.daemon = True  # who is done before is not held
+    last.start()
 
 
 def _end_with_supervisor() -> None:

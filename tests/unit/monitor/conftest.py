@@ -11,8 +11,8 @@ from vallum.settings import load_settings
 
 
 @pytest.fixture
-def platform(records_url, tmp_path):
-    settings = load_settings(None, {}, {"data": str(tmp_path / "data"), "records.url": records_url})
+def platform(migrated_url, tmp_path):
+    settings = load_settings(None, {}, {"data": str(tmp_path / "data"), "records.url": migrated_url})
     prepare(settings)
     opened = Platform.open(settings)
     opened.writer.start()

@@ -6,6 +6,7 @@ from typing import Any
 from vallum.gateway.document import encode_document
 from vallum.gateway.protocols.fields import check_common, check_messages, json_schema, text_of_content, whole_number
 from vallum.gateway.protocols.port import Delta, Path, PlainAnswer, Usage
+from vallum.gateway.protocols.shapes import OfTexts
 from vallum.gateway.refusals import Refused
 from vallum.gateway.sse import render_event
 from vallum.kernel.errors import Invalid
@@ -26,7 +27,7 @@ _ERROR_TYPES = {
 _CHUNK_CHARS = 48
 
 
-class AnthropicMessages:
+class AnthropicMessages(OfTexts):
     name = "messages"
     path = "/messages"
     provider_kinds = frozenset({"anthropic", "extractive"})
@@ -36,6 +37,12 @@ class AnthropicMessages:
         check_messages(document)
         if document.get("max_tokens") is None:
             raise Invalid("max_tokens: give the most tokens the answer may have")
+
+    def instructed(self, document: dict[str, Any], text: str) -> dict[str, Any]:
+        own = document.get("system")
+        if isinstance(own, list):
+            return {**document, "system": [{"type": "text", "text": text}, *own]}
+        return {**document, "system": f"{text}\n\n{own}" if own else text}
 
     def max_output_tokens(self, document: Mapping[str, Any]) -> int | None:
         return document.get("max_tokens")

@@ -8,6 +8,7 @@ from vallum.gateway.document import encode_document
 from vallum.gateway.protocols.fields import check_common, check_messages, json_schema, text_of_content, whole_number
 from vallum.gateway.protocols.openai_errors import openai_error
 from vallum.gateway.protocols.port import Delta, Path, PlainAnswer, Usage
+from vallum.gateway.protocols.shapes import OfTexts
 from vallum.gateway.refusals import Refused
 from vallum.gateway.sse import render_event
 from vallum.kernel.ids import new_id
@@ -17,7 +18,7 @@ __all__ = ["OpenAiChat"]
 _WORDS_PER_CHUNK = 8
 
 
-class OpenAiChat:
+class OpenAiChat(OfTexts):
     name = "chat"
     path = "/chat/completions"
     provider_kinds = frozenset({"openai", "extractive"})
@@ -29,6 +30,9 @@ class OpenAiChat:
             # Usage comes with the last chunk only when asked for, and limits are charged by it.
             options = document.get("stream_options")
             document["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+
+    def instructed(self, document: dict[str, Any], text: str) -> dict[str, Any]:
+        return {**document, "messages": [{"role": "system", "content": text}, *document["messages"]]}
 
     def max_output_tokens(self, document: Mapping[str, Any]) -> int | None:
         return document.get("max_completion_tokens") or document.get("max_tokens")

@@ -8,6 +8,7 @@ from vallum.gateway.document import encode_document
 from vallum.gateway.protocols.fields import check_common, json_schema, text_of_content, whole_number
 from vallum.gateway.protocols.openai_errors import openai_error
 from vallum.gateway.protocols.port import Delta, Path, PlainAnswer, Usage
+from vallum.gateway.protocols.shapes import OfTexts
 from vallum.gateway.refusals import Refused
 from vallum.gateway.sse import render_event
 from vallum.kernel.errors import Invalid
@@ -20,7 +21,7 @@ _PLACE_KEYS = ("item_id", "output_index", "content_index", "summary_index")
 _CHUNK_CHARS = 48
 
 
-class OpenAiResponses:
+class OpenAiResponses(OfTexts):
     name = "responses"
     path = "/responses"
     provider_kinds = frozenset({"openai", "extractive"})
@@ -34,6 +35,10 @@ class OpenAiResponses:
                 raise Invalid(f"{name}: what a provider keeps belongs to no application here; send the conversation")
         if document.get("background"):
             raise Invalid("background: an answer fetched later would pass no guard; leave it out")
+
+    def instructed(self, document: dict[str, Any], text: str) -> dict[str, Any]:
+        own = document.get("instructions")
+        return {**document, "instructions": f"{text}\n\n{own}" if own else text}
 
     def max_output_tokens(self, document: Mapping[str, Any]) -> int | None:
         return document.get("max_output_tokens")

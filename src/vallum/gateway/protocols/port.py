@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from vallum.gateway.document import Place
 from vallum.gateway.refusals import Refused
+from vallum.guards import Channel
 
 __all__ = ["Delta", "Path", "PlainAnswer", "Usage", "WireProtocol"]
 
@@ -50,11 +52,34 @@ class WireProtocol(Protocol):
     """One endpoint of one API."""
 
     name: str  # the gen_ai.operation.name of OpenTelemetry, or close to it
-    path: str  # below /v1
+    path: str  # below /v1, where it has one of its own
     provider_kinds: frozenset[str]
+    takes_binary: bool  # bodies of JSON and of tensors after it
+    has_tools: bool  # a request offers some, and an answer calls them
+
+    def read(self, raw: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
+        """The document of a body. Raises Invalid for one that holds none."""
+        ...
 
     def check(self, document: dict[str, Any]) -> None:
         """Raises Invalid for a document that cannot be such a request, saying which field and what it must be."""
+        ...
+
+    def model(self, document: Mapping[str, Any]) -> str:
+        """The name that the request asks for."""
+        ...
+
+    def places(self, document: dict[str, Any], channel: Channel) -> list[Place]:
+        """Every text of a request, or of an answer, that guards look at."""
+        ...
+
+    def instructed(self, document: dict[str, Any], text: str) -> dict[str, Any]:
+        """The request with `text` before its own instructions, as the provider gets it; as it is where there are none
+        to give. What is given is left as it was."""
+        ...
+
+    def packed(self, answer: Mapping[str, Any]) -> tuple[bytes, bytes] | None:
+        """The answer in binary, and how long the JSON in front of it is; None for JSON alone."""
         ...
 
     def max_output_tokens(self, document: Mapping[str, Any]) -> int | None: ...

@@ -56,9 +56,14 @@ class ProviderPool:
     """For one event loop."""
 
     def __init__(
-        self, inventory: Inventory, leases: Leases, open_index: Callable[[], PassageIndex], clock: Clock
-    ) -> None:
-        """`leases` gives the vault's secrets; it is asked when a lease is over, and after `forget`."""
+        self, inventory: Inventory, leases: Leases, open_index: Callable[[], PassageIndex], clock: Clock,
+        predictive: Upstream | None = None,
+    ) -> None:  # fmt: skip
+        """`leases` gives the vault's secrets; it is asked when a lease is over, and after `forget`.
+
+        `predictive` is what serves releases here, where something does; it lives as long as the pool.
+        """
+        self._predictive = predictive
         self._inventory = inventory
         self._leases = leases
         self._clock = clock
@@ -152,6 +157,8 @@ class ProviderPool:
         for opened in self._open.values():
             await opened.upstream.close()
         self._open = {}
+        if self._predictive is not None:
+            await self._predictive.close()
 
     async def _opened(self, candidate: Candidate) -> _Open:
         if self._stale:
@@ -174,6 +181,10 @@ class ProviderPool:
         upstream: Upstream
         if provider.kind == "extractive":
             upstream = ExtractiveUpstream(self._open_index())
+        elif provider.kind == "releases":
+            if self._predictive is None:
+                raise UpstreamFailed(503, "no_provider", "no releases are served here", retryable=False)
+            upstream = self._predictive
         else:
             upstream = HttpUpstream(provider, "" if lease is None else lease.value.decode())
         breaker = breaker or Breaker(provider.failures_before_open, provider.open_seconds)

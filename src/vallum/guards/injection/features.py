@@ -8,6 +8,7 @@ but the n-grams depends on the token alone, so that its weight is worked out onc
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from zlib import crc32
 
 from vallum.guards.plain import UNSPACED
@@ -73,13 +74,16 @@ def unit_features(token: str) -> list[int]:
     return found
 
 
+_units = lru_cache(maxsize=1 << 17)(unit_features)
+
+
 def features_of(tokens: Sequence[str]) -> list[list[int]]:
     """For each token its features: by itself, and with the one, two and three before it. As the model sums them."""
     found = []
     one = two = before = 0  # the hashes of the token before, of the two before, and of the one before the last
     for number, token in enumerate(tokens):
         raw = b" " + token.encode("utf-8", "replace")
-        features = unit_features(token)
+        features = [*_units(token)]
         if number:
             pair = crc32(raw, one)
             features.append(pair & MASK)

@@ -235,13 +235,15 @@ def sides_of(kind: str, evidence: Evidence, length: float) -> tuple[float, float
 
     The more windows there are, the worse the worst of them is by chance: each doubling takes `length` off. And a window
     says less where all of the document reads like it, as letters full of requests do; up to a bound, since whoever
-    hides an order chooses what stands around it.
+    hides an order chooses what stands around it. It says more where the document has a word for a machine that reads
+    it: few documents do, and most orders to one name it.
     """
     if kind == "user":
         low, high = sorted((evidence.text, evidence.window))
         return low, high
     tokens = min(max(evidence.tokens, _SHORT_TOKENS), _LONG_TOKENS)
-    return 0.0, evidence.window - length * log2(tokens / _USUAL_TOKENS) - _likeness(evidence)
+    named = _NAMED if evidence.names_reader else 0.0
+    return 0.0, evidence.window - length * log2(tokens / _USUAL_TOKENS) - _likeness(evidence) + named
 
 
 def _likeness(evidence: Evidence) -> float:
@@ -251,6 +253,7 @@ def _likeness(evidence: Evidence) -> float:
     return _CONTRAST * min(1.0, others / _ENOUGH_TOKENS) * (min(evidence.rest, _MOST_REST) - _USUAL_REST)
 
 
+_NAMED = 1.0
 _CONTRAST = 0.5
 _USUAL_REST, _MOST_REST = -5.0, -1.0  # logits: what the rest of a document has, and what it may count for
 _ENOUGH_TOKENS = 48

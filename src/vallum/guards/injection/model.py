@@ -49,6 +49,7 @@ class Evidence:
     """Logits: of the whole text, and of its most telling window with its first token and the one behind its last.
 
     `rest` is what a window of the rest of the text has on average; None where that is too long to have been weighed.
+    `names_reader` says whether the text has a word for a machine that reads it.
     """
 
     text: float
@@ -57,6 +58,7 @@ class Evidence:
     first: int
     last: int
     tokens: int
+    names_reader: bool
 
     def place(self, text: str) -> tuple[int, int]:
         """Where the window stands in the text that was weighed, in characters."""
@@ -100,7 +102,7 @@ class LinearModel:
         sums = self._running_sums(tokens)
         whole = self._text.scale * ((sums[-1] + _HALF) >> _HIGH) / sqrt(count) + self._text.bias
         best, first, last = self._scan(sums, count)
-        return Evidence(whole, best, self._rest(sums, first, last), first, last, count)
+        return Evidence(whole, best, self._rest(sums, first, last), first, last, count, _names_reader(tokens))
 
     def _weigh_long(self, tokens: list[str]) -> Evidence:
         """The windows that look worst word by word, each weighed in full: a long text is no way to make us slow.
@@ -119,7 +121,7 @@ class LinearModel:
             logit, first, last = self._scan(self._running_sums(tokens[at : at + size]), size)
             worst = max(worst, (logit, at + first, at + last))
         logit, first, last = worst
-        return Evidence(logit, logit, None, first, last, len(tokens))
+        return Evidence(logit, logit, None, first, last, len(tokens), _names_reader(tokens))
 
     def _running_sums(self, tokens: list[str]) -> list[int]:
         known, weights, mask, skip = self._known, self._weights, MASK, SKIP
@@ -175,6 +177,18 @@ class LinearModel:
                 self._known.clear()
             self._known[token] = unit
         return unit
+
+
+_READER_WORDS = (
+    "ai ais llm llms gpt chatgpt claude gemini copilot copilots siri alexa chatbot chatbots bot bots robot robots"
+    " assistant assistants agent agents model models machine machines ki ia modell modelle maschine maschinen"
+    " assistent assistenten assistente assistenti asistente asistentes agente agenten agentes"
+)
+_READERS = frozenset(_READER_WORDS.split())
+
+
+def _names_reader(tokens: Sequence[str]) -> bool:
+    return not _READERS.isdisjoint(tokens)
 
 
 def _low(packed: int) -> int:

@@ -17,7 +17,7 @@ from vallum.kernel.errors import IntegrityError
 __all__ = ["FOLDER", "Calibration", "Models", "load_models", "parse_manifest", "render_manifest"]
 
 FOLDER = Path(__file__).resolve().parent.parent / "models"
-SIGNER = "vallum.guards+cec3b6f1+Aa37rBvTHCe/ZGM2WP8/kJ+VYuutbyCLIaj3YK98Lt35"
+SIGNER = "vallum.guards+77b3dbe0+AbSYVQNhRBxsPIeJuhSkpYXlQWo0QZVWcfDh5Y4IMN8N"
 _HEADING = "vallum guard models"
 
 

@@ -345,8 +345,12 @@ def _turned(how: str) -> str:
 
 
 def _unreverse_words(text: str) -> str:
-    """Each word turned round, the words in order."""
-    return re.sub(r"[^\W_]+", lambda m: m[0][::-1], text)
+    """Each word turned round, the words in order: with its punctuation, unless that still ends words as it should."""
+    turned = r"[^\W_]+" if _STOP.search(text) else r"\S+"
+    return re.sub(turned, lambda m: m[0][::-1], text)
+
+
+_STOP = re.compile(r"\w[.,;:?!](?:\s|$)")
 
 
 def _has_two(pattern: re.Pattern[str], text: str) -> bool:

@@ -72,7 +72,9 @@ def decrypt_stream(key: bytes, chunks: Iterable[bytes], aad: bytes) -> Iterator[
     return _decrypted(key, iter(chunks), aad)
 
 
-def _encrypted(cipher: AESGCM, header: bytes, chunks: Iterator[tuple[bytes, bool]]) -> Iterator[bytes]:
+def _encrypted(
+    cipher: AESGCM, header: bytes, chunks: Iterator[tuple[bytes | bytearray | memoryview, bool]]
+) -> Iterator[bytes]:
     yield header
     for number, (chunk, last) in enumerate(chunks):
         yield cipher.encrypt(_nonce(number, last=last), chunk, None)
@@ -101,15 +103,25 @@ def _decrypted(key: bytes, pieces: Iterator[bytes], aad: bytes) -> Iterator[byte
             raise StreamBroken("an empty last chunk belongs to an empty stream alone")
 
 
-def _rechunked(pieces: Iterable[bytes], size: int) -> Iterator[tuple[bytes, bool]]:
-    """Full chunks of `size` bytes with False, then the last one, which may be short or empty, with True."""
-    buffered = bytearray()
+def _rechunked(pieces: Iterable[bytes], size: int) -> Iterator[tuple[bytes | bytearray | memoryview, bool]]:
+    """Full chunks of `size` bytes with False, then the last one, which may be short or empty, with True.
+
+    What lies whole in a piece is given as a view of it: copying every byte once more would take as long as encrypting.
+    """
+    held = bytearray()  # not full, or full and perhaps the last
     for piece in pieces:
-        buffered += piece
-        while len(buffered) > size:  # not >=: what may be the last chunk waits for proof that it is not
-            yield bytes(buffered[:size]), False
-            del buffered[:size]
-    yield bytes(buffered), True
+        view = memoryview(piece)
+        begin = min(size - len(held), len(view)) if held else 0
+        held += view[:begin]
+        if begin == len(view):
+            continue
+        if held:
+            yield held, False
+        while len(view) - begin > size:  # not >=: what may be the last chunk waits for proof that it is not
+            yield view[begin : begin + size], False
+            begin += size
+        held = bytearray(view[begin:])
+    yield held, True
 
 
 def _stream_key(key: bytes, header: bytes, aad: bytes) -> AESGCM:

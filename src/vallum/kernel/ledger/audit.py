@@ -15,6 +15,7 @@ from sqlalchemy.exc import MultipleResultsFound
 from vallum.kernel.errors import IntegrityError, Invalid, NotFound
 from vallum.kernel.ledger import records
 from vallum.kernel.ledger.entry import Entry, decode_entry
+from vallum.kernel.ledger.erasing import erased_entries
 from vallum.kernel.ledger.ledger import Ledger, open_content
 from vallum.kernel.ledger.merkle import Frontier, leaf_hash, root_of
 from vallum.kernel.ledger.note import NoteVerifier
@@ -97,6 +98,7 @@ class _Counted:
 def _check_rows(conn: Connection, keys: Keys, size: int) -> _Counted:
     """Every row, numbered or not: its hash, the columns that searches use, and its contents."""
     counted, last = _Counted(), _BEFORE_ALL
+    erased = erased_entries(conn)
     c = records.entries.c
     while True:
         rows = conn.execute(
@@ -110,7 +112,7 @@ def _check_rows(conn: Connection, keys: Keys, size: int) -> _Counted:
             entries[row.entry_id] = _check_row(row, size)
             counted.numbered += row.idx is not None
             counted.pending += row.idx is None
-        _check_contents(conn, keys, entries, counted)
+        _check_contents(conn, keys, entries, erased, counted)
     if counted.pending and conn.dialect.name == "sqlite":
         raise StoreMismatch(f"{counted.pending} entries have no number: on SQLite they get it as they are appended")
     if counted.numbered != size:
@@ -137,11 +139,13 @@ def _check_row(row: Row[Any], size: int) -> Entry:
     return entry
 
 
-def _check_contents(conn: Connection, keys: Keys, entries: Mapping[str, Entry], counted: _Counted) -> None:
+def _check_contents(
+    conn: Connection, keys: Keys, entries: Mapping[str, Entry], erased: frozenset[str], counted: _Counted
+) -> None:
     """Open every sealed content of these entries that its key still opens."""
     counted.named += sum(len(entry.contents) for entry in entries.values())
     found = conn.execute(select(records.contents).where(records.contents.c.entry_id.in_(entries))).all()
-    _check_kept(entries, {(row.entry_id, row.name) for row in found})
+    _check_kept(entries, {(row.entry_id, row.name) for row in found}, erased)
     for row in found:
         entry = entries[row.entry_id]
         counted.present += 1
@@ -154,12 +158,15 @@ def _check_contents(conn: Connection, keys: Keys, entries: Mapping[str, Entry], 
         counted.opened += 1
 
 
-def _check_kept(entries: Mapping[str, Entry], present: set[tuple[str, str]]) -> None:
-    """A content may go when its time is over, and not before; destroying its key leaves the row."""
+def _check_kept(entries: Mapping[str, Entry], present: set[tuple[str, str]], erased: frozenset[str]) -> None:
+    """A content may go when its time is over, and before only where an erasure's entry names it; destroying its key
+    leaves the row."""
     now = datetime.now(UTC)
     for entry in entries.values():
         days = entry.context.get("keep_days")
         if not isinstance(days, int) or datetime.fromisoformat(entry.time) + timedelta(days=days) <= now:
+            continue
+        if entry.entry_id in erased:
             continue
         for name in entry.contents:
             if (entry.entry_id, name) not in present:

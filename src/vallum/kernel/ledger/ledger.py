@@ -32,7 +32,7 @@ from vallum.kernel.ledger.merkle import Frontier, leaf_hash
 from vallum.kernel.ledger.note import Checkpoint, NoteSigner, sign_note
 from vallum.kernel.ledger.ports import Keys
 from vallum.kernel.ledger.tree import StoredTree, split_hashes, store_completed_tiles
-from vallum.kernel.values import TenantId
+from vallum.kernel.values import AssetRef, TenantId
 
 __all__ = ["ContentMismatch", "Ledger", "PreparedEntry", "content_aad", "open_content"]
 
@@ -45,6 +45,7 @@ class ContentMismatch(IntegrityError):
 
 _SALT_BYTES = 32
 _EXPORT_PAGE = 1000
+_HISTORY_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +240,16 @@ class Ledger:
             query = query.where(c.kind.not_in(but_kinds))
         query = query.order_by(c.idx.desc() if newest_first else c.idx).limit(limit)
         return [_stored(row.idx, bytes(row.canonical)) for row in conn.execute(query)]
+
+    def changes_of(self, conn: Connection, asset: AssetRef) -> Iterator[StoredEntry]:
+        """Every change to an asset that was made, the oldest first: what no row of another table can set back."""
+        after: int | None = None
+        while True:
+            page = self.entries(conn, asset=asset.render(), kind="change", after=after, limit=_HISTORY_PAGE)
+            yield from (entry for entry in page if entry.outcome == "ok")
+            if len(page) < _HISTORY_PAGE:
+                return
+            after = page[-1].index
 
     def content(self, conn: Connection, entry_id: str, name: str) -> bytes:
         """Open one sealed content and hold it to its digest.

@@ -21,6 +21,7 @@ from vallum.kernel.values import AssetRef, Decision, Obligation, Subject, Subjec
 __all__ = ["FRESH_SECONDS", "PolicyEngine", "PolicyRequest"]
 
 FRESH_SECONDS = 300  # how long a second factor counts as fresh; long enough for one task, short for a stolen session
+_NO_SUCH_ASSET = "there is no such asset"
 MAX_CACHED = 50_000  # some 40 MB of decisions; the oldest go first
 MAX_BASIS_BYTES = 16_384  # of an entry's 64 KiB: an application with some hundred models
 
@@ -105,7 +106,7 @@ class PolicyEngine:
         in_force = self._in_force
         asset_facts = self._directory.facts(asset)
         if asset_facts is None:
-            return _refused("there is no such asset", in_force.policy_set)
+            return _refused(_NO_SUCH_ASSET, in_force.policy_set)
         subject_facts = None
         if subject.kind is SubjectKind.APPLICATION:
             subject_facts = self._directory.facts(AssetRef("Application", subject.id))
@@ -122,6 +123,9 @@ class PolicyEngine:
         if decision is None:
             request = PolicyRequest(subject, subject_facts, action, asset, asset_facts, fresh, by_grant)
             decision = replace(decide(in_force.policy_set, request), basis=_basis(request))
+            if decision.effect == "deny" and asset_facts.attributes.get("tenant", subject.tenant) != subject.tenant:
+                # Another tenant's, which sounds like what is not there; the entry still names the policy.
+                decision = replace(decision, reason=_NO_SUCH_ASSET, obligations=frozenset())
             in_force.keep(key, decision)
         return decision
 

@@ -34,9 +34,44 @@ _TYPICAL_ASSETS: Mapping[str, str] = {  # of an action, or of all in an area; el
     "identity:grant:deny": "Grant",
     "identity:grant:revoke": "Grant",
     "identity:delegation:create": "Application",
+    "models:dependency:alert": "ModelVersion",
+    "models:version:attest": "ModelVersion",
+    "models:version:damaged": "ModelVersion",
+    "models:version:download": "ModelVersion",
+    "models:version:read": "ModelVersion",
+    "models:version:review": "ModelVersion",
+    "models:version:revoke": "ModelVersion",
+    "models:version:upload": "RegisteredModel",
     "monitor:alert:decide": "Alert",
     "policy:change:approve": "PolicyChange",
     "policy:change:deny": "PolicyChange",
+    # Releases.
+    **dict.fromkeys(
+        ("releases:promotion:approve", "releases:promotion:deny", "releases:promotion:cancel"), "Promotion"
+    ),
+    **{f"releases:evidence:{kind}": "Release" for kind in ("data", "tests", "threats")},
+    "releases:release:revoke": "Release",
+    **{f"releases:environment:{verb}": "Environment" for verb in ("rollback", "verify", "drift", "heal")},
+    **{f"releases:canary:{verb}": "Environment" for verb in ("adopt", "stop", "fail")},
+    "releases:promotion:request": "Environment",
+    # Data sets.
+    **dict.fromkeys(
+        (
+            "data:version:intake",
+            "data:subject:erase",
+            "data:hold:set",
+            "data:hold:release",
+            "data:token:reveal",
+            "data:key:rotate",
+            "data:budget:set",
+        ),
+        "DataSet",
+    ),
+    "data:statistics:release": "DataSetVersion",
+    **{f"data:version:{verb}": "DataSetVersion" for verb in ("read", "export", "approve", "use", "overdue", "retire")},
+    **{f"data:quarantine:{verb}": "QuarantineCase" for verb in ("read", "release", "destroy")},
+    "data:column:read": "DataColumn",
+    **{f"data:erasure:{verb}": "SubjectErasure" for verb in ("approve", "cancel", "finish")},
 }
 
 
@@ -116,8 +151,35 @@ def typical_request(
         attributes["application"] = "application"
     if asset.kind == "Grant":
         attributes |= {"holder": "somebody else", "role": "administrator", "break_glass": False}
+    if asset.kind in ("Release", "Promotion"):
+        attributes |= {"holder": "somebody else", "classification": "internal"}
+        if asset.kind == "Release":
+            attributes |= {"product": "product", "risk_class": "limited"}
+        else:
+            attributes |= {"builder": "somebody else", "environment": "prod"}
+    if asset.kind == "Environment":
+        attributes |= {"name": asset.id, "last": True}
     if asset.kind == "Model":
         attributes |= {"name": asset.id, "provider": "provider", "classification": "internal"}
+    if asset.kind in ("RegisteredModel", "ModelVersion"):
+        attributes |= {"owner": "owner", "holder": "somebody else", "classification": "internal"}
+        attributes["risk_class"] = "limited"
+    if asset.kind == "ModelVersion":
+        attributes |= {"model": "model", "state": "available", "verdict": "pass"}
+    if asset.kind in ("DataSet", "DataSetVersion", "DataColumn", "QuarantineCase"):
+        attributes |= {"owner": "owner", "holder": "somebody else", "classification": "internal"}
+        if asset.kind != "DataColumn":
+            attributes["held"] = False
+        if asset.kind != "DataSet":
+            attributes["dataset"] = "dataset"
+        if asset.kind in ("DataSetVersion", "QuarantineCase"):
+            attributes["state"] = "available" if asset.kind == "DataSetVersion" else "open"
+        if asset.kind == "DataColumn":
+            attributes |= {"column": "column", "purpose": "purpose"}
+        if asset.kind == "DataSetVersion":
+            attributes |= {"approved": False, "purpose": "purpose"}
+    if asset.kind == "SubjectErasure":
+        attributes |= {"holder": "somebody else", "state": "requested"}
     return PolicyRequest(subject, subject_facts, action, asset, AssetFacts(attributes), mfa_fresh)
 
 

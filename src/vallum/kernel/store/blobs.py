@@ -73,11 +73,21 @@ class Blobs:
         return b"".join(self.stream(name))
 
     def stream(self, name: str) -> Iterator[bytes]:
-        """In chunks of some megabytes. Raises NotFound, before the first chunk."""
+        """In chunks of some megabytes, all of one blob: one that is replaced meanwhile is Unavailable.
+
+        Raises NotFound, before the first chunk. Larger ones are asked for range by range, since obstore's own stream
+        of a local file comes in pieces of 8 KiB, at fifteen times the cost.
+        """
         try:
             result = obstore.get(self._store, _checked(name))
-            for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
-                yield bytes(chunk)
+            size, tag = result.meta["size"], result.meta["e_tag"]
+            if size <= _CHUNK_BYTES:
+                yield bytes(result.bytes())
+                return
+            del result  # and with it a connection, where there is one
+            for at in range(0, size, _CHUNK_BYTES):
+                wanted: Any = {"range": (at, min(at + _CHUNK_BYTES, size)), "if_match": tag}
+                yield bytes(obstore.get(self._store, name, options=wanted).bytes())
         except FileNotFoundError as e:
             raise NotFound(f"there is no blob {name}") from e
         except (BaseError, OSError) as e:

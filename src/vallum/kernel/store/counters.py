@@ -50,6 +50,13 @@ class Counters(Protocol):
 
     async def release(self, key: str, lease: str) -> None: ...
 
+    async def swap(self, key: str, before: str | None, after: str, ttl_seconds: int) -> tuple[bool, str | None]:
+        """Put a small state in the place of `before`, unless another stands there by now (None: none does).
+
+        Whether it was put, and what stands there then. It is forgotten `ttl_seconds` after it was put last.
+        """
+        ...
+
     async def close(self) -> None: ...
 
 

@@ -1,6 +1,7 @@
 """Counters in this process, for one worker."""
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from vallum.kernel.ids import new_id
@@ -8,6 +9,7 @@ from vallum.kernel.store.counters import Take, Verdict
 
 __all__ = ["MemoryCounters"]
 
+_MAX_STATES = 4_096  # some kilobytes each; the one that was put longest ago is forgotten first
 _SWEEP_EVERY = 10_000  # calls between sweeps, so that keys nobody uses any more do not stay
 
 
@@ -18,6 +20,7 @@ class MemoryCounters:
         self._seconds = seconds
         self._free_at: dict[str, float] = {}
         self._leases: dict[str, dict[str, float]] = {}
+        self._states: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._calls = 0
 
     async def take(self, takes: Sequence[Take]) -> Verdict:
@@ -58,6 +61,18 @@ class MemoryCounters:
         held.pop(lease, None)
         if not held:
             self._leases.pop(key, None)
+
+    async def swap(self, key: str, before: str | None, after: str, ttl_seconds: int) -> tuple[bool, str | None]:
+        now = self._seconds()
+        held = self._states.get(key)
+        current = held[0] if held is not None and now < held[1] else None
+        if current != before:
+            return False, current
+        self._states[key] = (after, now + ttl_seconds)
+        self._states.move_to_end(key)
+        if len(self._states) > _MAX_STATES:
+            self._states.popitem(last=False)
+        return True, after
 
     async def close(self) -> None:
         return

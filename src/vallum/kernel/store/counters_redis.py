@@ -51,6 +51,14 @@ redis.call('EXPIRE', KEYS[1], tonumber(ARGV[2]))
 return 1
 """
 
+# ARGV: before, or '' for none; after; ttl_seconds. Returns {1} or {0, what stands there}.
+_SWAP = """
+local current = redis.call('GET', KEYS[1]) or ''
+if current ~= ARGV[1] then return {0, current} end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+return {1}
+"""
+
 
 class RedisCounters:
     """For one event loop."""
@@ -67,6 +75,7 @@ class RedisCounters:
         self._redis: Redis = Redis.from_pool(pool)
         self._take_script: Callable[..., Awaitable[Any]] = self._redis.register_script(_TAKE)
         self._lease_script: Callable[..., Awaitable[Any]] = self._redis.register_script(_LEASE)
+        self._swap_script: Callable[..., Awaitable[Any]] = self._redis.register_script(_SWAP)
 
     async def take(self, takes: Sequence[Take]) -> Verdict:
         answer = await self._run(takes, "1")
@@ -90,6 +99,13 @@ class RedisCounters:
             await self._redis.zrem(_PREFIX + key, lease)
         except (RedisError, OSError) as e:
             raise _unavailable() from e
+
+    async def swap(self, key: str, before: str | None, after: str, ttl_seconds: int) -> tuple[bool, str | None]:
+        try:
+            found = await self._swap_script(keys=[_PREFIX + key], args=[before or "", after, ttl_seconds])
+        except (RedisError, OSError) as e:
+            raise _unavailable() from e
+        return (True, after) if int(found[0]) else (False, str(found[1]) or None)
 
     async def close(self) -> None:
         await self._redis.aclose()

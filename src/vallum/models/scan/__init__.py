@@ -8,8 +8,6 @@ Depends on the standard library alone.
 
 from pathlib import Path
 
-from vallum.models.scan.catalogue import inspectors, repository_inspectors
-from vallum.models.scan.engine import scan_path
 from vallum.models.scan.model import TECHNIQUES, FileReport, Finding, Report, Technique, Verdict
 
 __all__ = ["TECHNIQUES", "FileReport", "Finding", "Report", "Technique", "Verdict", "scan"]
@@ -17,4 +15,8 @@ __all__ = ["TECHNIQUES", "FileReport", "Finding", "Report", "Technique", "Verdic
 
 def scan(path: Path) -> Report:
     """A file or a folder, in this process. Raises OSError for a path that cannot be read at all."""
+    # Some forty modules of formats, which whoever only needs the words does not load.
+    from vallum.models.scan.catalogue import inspectors, repository_inspectors
+    from vallum.models.scan.engine import scan_path
+
     return scan_path(path, inspectors(), repository_inspectors())

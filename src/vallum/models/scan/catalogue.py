@@ -10,10 +10,14 @@ from vallum.models.scan.formats.gguf import GgufInspector
 from vallum.models.scan.formats.hdf5 import Hdf5Inspector
 from vallum.models.scan.formats.jinja import Jinja
 from vallum.models.scan.formats.json_config import JsonConfig
+from vallum.models.scan.formats.markup import Markup
 from vallum.models.scan.formats.onnx import OnnxInspector
 from vallum.models.scan.formats.plain_data import PlainDataInspector
 from vallum.models.scan.formats.safetensors import SafetensorsInspector
+from vallum.models.scan.formats.settings_text import SettingsText
+from vallum.models.scan.formats.seven_zip import SevenZipInspector
 from vallum.models.scan.formats.tar_archive import TarInspector
+from vallum.models.scan.formats.tensor_table import CheckpointIndex, Fingerprint
 from vallum.models.scan.formats.tensorflow import TensorflowGraph
 from vallum.models.scan.formats.text import Text
 from vallum.models.scan.formats.tflite import TfliteInspector
@@ -22,6 +26,8 @@ from vallum.models.scan.formats.yaml_config import IniConfig, YamlConfig
 from vallum.models.scan.formats.zip_archive import ZipInspector
 from vallum.models.scan.port import Inspector, RepositoryInspector
 from vallum.models.scan.repositories.layout import Indexes, Names, RemoteCode
+from vallum.models.scan.repositories.onnx_data import OnnxData
+from vallum.models.scan.repositories.tensor_data import TensorData
 
 __all__ = ["inspectors", "repository_inspectors"]
 
@@ -32,6 +38,7 @@ def inspectors() -> Sequence[Inspector]:
         ExecutableInspector(),
         ZipInspector(),
         TarInspector(),
+        SevenZipInspector(),
         CompressedInspector(),
         SafetensorsInspector(),
         GgufInspector(),
@@ -40,11 +47,15 @@ def inspectors() -> Sequence[Inspector]:
         TfliteInspector(),
         UbjsonInspector(),
         TensorflowGraph(),
+        CheckpointIndex(),
+        Fingerprint(),
         PlainDataInspector(),
         Text(),
         JsonConfig(),
         YamlConfig(),
         IniConfig(),
+        SettingsText(),
+        Markup(),
         Jinja(),
         PythonSource(),
         Notebook(),
@@ -53,4 +64,4 @@ def inspectors() -> Sequence[Inspector]:
 
 
 def repository_inspectors() -> Sequence[RepositoryInspector]:
-    return (RemoteCode(), Indexes(), Names())
+    return (RemoteCode(), Indexes(), Names(), OnnxData(), TensorData())

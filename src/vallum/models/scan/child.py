@@ -1,7 +1,9 @@
 """Scanning in a child process that is held to little: what an input does to the scanner, it does to that child alone.
 
 The child has bounds on memory, processor time and files, writes nothing, and says what it found as it goes, a line of
-JSON each. When it dies, the file that it was at is a finding, and another child goes on with the rest.
+JSON each. When it dies, the file that it was at is a finding, and another child goes on with the rest. What it may take
+is counted from when it says that it is ready: how long it takes to start is the machine's doing and no input's. It is
+counted in time of the processor; what waits for ever is ended by the clock, after what even a busy machine would need.
 """
 
 import json
@@ -12,10 +14,12 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from threading import Timer
+from time import process_time
 from typing import Any
 
 from vallum.models.scan.catalogue import inspectors, repository_inspectors
-from vallum.models.scan.engine import files_of, scan_file, together
+from vallum.models.scan.engine import files_of, scan_file, together, with_vouched
 from vallum.models.scan.model import FileReport, Finding, Report, Verdict
 
 __all__ = ["scan_isolated"]
@@ -23,6 +27,9 @@ __all__ = ["scan_isolated"]
 _MEMORY_BYTES = 512 << 20  # beside what is mapped from files
 _SECONDS_A_FILE, _SECONDS_A_MB = 4.0, 0.4  # twice what the engine allows itself
 _MAX_DEATHS = 20
+_MAX_STARTS = 3  # that come to nothing, one after another
+_SECONDS_TO_START = 300.0  # by the clock
+_SECONDS_OF_CLOCK, _CLOCK_PER_PROCESSOR = 60.0, 30.0  # twenty processes on each core, and more
 _MAX_LINE_BYTES = 32 << 20
 
 
@@ -31,17 +38,24 @@ def scan_isolated(path: Path) -> Report:
     files = files_of(path)
     reports: dict[str, FileReport] = {}
     found: tuple[Finding, ...] = ()
+    vouched: set[str] = set()
     left = list(files)
+    starts = 0
     for _ in range(_MAX_DEATHS):
-        begun, ended = "", False
+        begun, ended, ready = "", False, False
         for said in _ask(path, files, left):
             match said:
+                case {"ready": bool(ready)}:
+                    pass
                 case {"begin": str(begun)}:
                     pass
                 case {"file": dict(report)}:
                     reports[report["path"]] = _report(report)
-                case {"together": list(findings)}:
-                    found, ended = tuple(_finding(one) for one in findings), True
+                case {"together": list(findings), "vouched": list(paths)}:
+                    found, vouched, ended = tuple(_finding(one) for one in findings), set(paths), True
+        starts = 0 if ready else starts + 1
+        if not ready and starts < _MAX_STARTS:
+            continue
         left = [name for name in left if name not in reports and name != begun]
         if begun and begun not in reports:
             why = "the scanner died of it, or was stopped: too slow, or too much memory"
@@ -51,8 +65,10 @@ def scan_isolated(path: Path) -> Report:
             break
     if not ended:
         why = "the scanner died several times: not everything was looked at"
+        if starts:
+            why = f"the scanner did not start, {starts} times: not everything was looked at"
         found = (*found, *(Finding(Verdict.REVIEW, "scanner-error", name, why) for name in left or [str(path)]))
-    ordered = tuple(reports[name] for name in files if name in reports)
+    ordered = tuple(with_vouched([reports[name] for name in files if name in reports], vouched))
     findings = [finding for report in ordered for finding in report.findings]
     return Report(str(path), ordered, (*findings, *found))
 
@@ -68,21 +84,35 @@ def _ask(path: Path, files: dict[str, Path], left: list[str]) -> Iterator[dict[s
     ) as child:
         if child.stdin is None or child.stdout is None:
             return
+        clock = _clock(child, _SECONDS_TO_START)
         try:
             child.stdin.write(json.dumps(left).encode())
             child.stdin.close()
             said = child.stdout
             for line in iter(partial(said.readline, _MAX_LINE_BYTES), b""):
-                yield json.loads(line)
+                message = json.loads(line)
+                if "ready" in message:
+                    clock.cancel()
+                    clock = _clock(child, _SECONDS_OF_CLOCK + _CLOCK_PER_PROCESSOR * seconds)
+                yield message
         except (OSError, ValueError):
             pass  # it died in the middle of a line
         finally:
+            clock.cancel()
             child.kill()
+
+
+def _clock(child: subprocess.Popen[bytes], seconds: float) -> Timer:
+    timer = Timer(seconds, child.kill)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _main(path: Path, seconds: int) -> None:
     left = set(json.loads(sys.stdin.buffer.read()))
-    _hold(seconds)
+    _hold(seconds + round(process_time()))
+    _say({"ready": True})
     files = files_of(path)
     known, several = inspectors(), repository_inspectors()
     reports = []
@@ -94,7 +124,7 @@ def _main(path: Path, seconds: int) -> None:
             _say({"file": {"path": name, "size": report.size, "formats": report.formats,
                            "findings": [one.as_json() for one in report.findings]}})  # fmt: skip
     all_of_it = together(path, files, [], known, several)
-    _say({"together": [one.as_json() for one in all_of_it.findings]})
+    _say({"together": [one.as_json() for one in all_of_it.findings], "vouched": all_of_it.vouched})
 
 
 def _hold(seconds: int) -> None:

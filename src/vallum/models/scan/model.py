@@ -55,6 +55,7 @@ TECHNIQUES = MappingProxyType(
         "onnx-custom-operator": Technique("an operator of a library that is not part of ONNX", _CODE),
         "template-injection": Technique("a template that reaches into Python", ("AML.T0051", "CWE-1336")),
         "config-executes": Technique("a configuration that names code to import and call", _CODE),
+        "external-entity": Technique("mark-up that is completed from a file or an address", ("CWE-611",)),
         "remote-code": Technique("a repository that asks for its own code to be run", ("AML.T0010.001", "CWE-829")),
         "script": Technique("code beside the weights", ("AML.T0011.000", "CWE-94")),
         "malicious-script": Technique("code that fetches and runs, steals, or lets in", ("AML.T0011.000", "CWE-506")),
@@ -105,11 +106,12 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A file or repository. `verdict` is that of its worst finding."""
+    """A file or repository. `verdict` is that of its worst finding. `vouched`: files that others say the content of."""
 
     path: str
     files: tuple[FileReport, ...]
     findings: tuple[Finding, ...] = field(default=())
+    vouched: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

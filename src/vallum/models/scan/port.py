@@ -42,6 +42,15 @@ class Scan(Protocol):
         """Judge what is inside `parent` as a file of its own, at `place!member`. Past the bounds, that is a finding."""
         ...
 
+    def vouch(self, path: str) -> None:
+        """Another file says what all of that file's content is, which by itself is of no known format. Only for those
+        who see all of a repository."""
+        ...
+
+    def may_go_on(self) -> bool:
+        """Whether there is time left for this file. Whoever stops because there is none says so: it is no pass."""
+        ...
+
     def may_unpack(self, size: int) -> bool:
         """Whether that many bytes more may be unpacked in this file; asks for them, and reports when not."""
         ...

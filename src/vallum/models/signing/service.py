@@ -107,5 +107,6 @@ def _copying(into: Path, name: str) -> Iterator[Sink]:
     """One file of a copy, for its owner to read."""
     path = into / name
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "wb", buffering=0) as out:
+    # Buffered: a bare file writes what fits on a full disk, and says only in a number that it was not all.
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "wb") as out:
         yield out

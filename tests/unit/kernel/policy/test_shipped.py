@@ -62,6 +62,7 @@ policy:change:deny                  -          A          -            -        
 ledger:entry:read                   A          A          A            -         A        A      -         -        -      A
 ledger:content:read                 -          F          -            -         -        -      -         -        -      -
 ledger:content:expire               -          -          -            -         -        -      -         -        -      A
+ledger:content:erase                -          -          -            -         -        -      -         -        -      A
 ledger:export:create                A          A          -            -         -        A      -         -        -      A
 guards:finding:review               -          A          -            -         -        -      -         -        -      A
 guards:case:read                    -          F          -            -         -        -      -         -        -      -
@@ -79,6 +80,65 @@ monitor:alert:raise                 -          -          -            -        
 monitor:alert:read                  A          A          -            -         -        A      -         -        -      A
 monitor:alert:decide                F          F          -            -         -        -      -         -        -      A
 respond:incident:open               -          -          -            -         -        -      -         -        -      A
+models:model:read                   A          A          A            A         A        A      -         -        -      A
+models:model:create                 A          -          -            A         -        -      -         -        -      A
+models:version:read                 A          A          A            A         A        A      -         -        -      A
+models:version:upload               -          -          -            A         -        -      -         -        -      A
+models:version:download             -          -          -            A         -        -      -         -        -      A
+models:version:review               -          F          F            -         F        -      -         -        -      -
+models:version:revoke               F          F          F            -         F        -      -         -        -      A
+models:version:attest               -          A          A            A         A        -      -         -        -      A
+models:version:damaged              -          -          -            -         -        -      -         -        -      A
+models:key:rotate                   F          F          -            -         -        -      -         -        -      A
+models:key:revoke                   F          F          -            -         -        -      -         -        -      A
+models:upload:expire                -          -          -            -         -        -      -         -        -      A
+models:egress:read                  A          A          -            -         -        A      -         -        -      A
+models:dependency:alert             -          -          -            -         -        -      -         -        -      A
+releases:release:read               A          A          A            A         A        A      -         -        -      A
+releases:release:build              -          -          -            A         -        -      -         -        -      A
+releases:release:revoke             -          F          -            -         -        -      -         -        -      A
+releases:evidence:data              -          -          F            -         -        -      -         -        -      -
+releases:evidence:tests             -          -          -            A         -        -      -         -        -      A
+releases:evidence:threats           -          F          -            -         -        -      -         -        -      -
+releases:promotion:request          -          -          -            A         -        -      -         -        -      A
+releases:promotion:approve          -          F          -            -         F        -      -         -        -      -
+releases:promotion:deny             -          A          -            -         A        -      -         -        -      -
+releases:promotion:cancel           -          -          -            A         -        -      -         -        -      A
+releases:environment:read           A          A          A            A         A        A      -         -        -      A
+releases:environment:rollback       F          F          -            F         -        -      -         -        -      A
+releases:environment:verify         A          A          -            A         -        -      -         -        -      A
+releases:environment:drift          -          -          -            -         -        -      -         -        -      A
+releases:environment:heal           -          -          -            -         -        -      -         -        -      A
+releases:canary:adopt               -          -          -            F         -        -      -         -        -      A
+releases:canary:stop                A          A          -            A         -        -      -         -        -      A
+releases:canary:fail                -          -          -            -         -        -      -         -        -      A
+data:dataset:read                   A          A          A            A         A        A      -         -        -      A
+data:dataset:create                 -          -          A            -         -        -      -         -        -      A
+data:version:intake                 -          -          A            -         -        -      -         -        -      A
+data:version:read                   -          -          A            A         -        -      -         -        -      A
+data:version:export                 -          -          A            A         -        -      -         -        -      A
+data:version:approve                -          -          F            -         F        -      -         -        -      -
+data:version:use                    -          -          A            A         -        -      -         -        -      A
+data:version:expire                 -          -          -            -         -        -      -         -        -      A
+data:version:overdue                -          -          -            -         -        -      -         -        -      A
+data:version:retire                 -          -          F            -         -        -      -         -        -      A
+data:column:read                    -          -          A            A         -        -      -         -        -      A
+data:quarantine:read                -          -          F            -         -        -      -         -        -      -
+data:quarantine:release             -          -          F            -         -        -      -         -        -      -
+data:quarantine:destroy             -          -          F            -         -        -      -         -        -      A
+data:subject:erase                  -          -          F            -         -        -      -         -        -      A
+data:erasure:read                   -          A          A            -         A        A      -         -        -      A
+data:erasure:request                -          -          F            -         -        -      -         -        -      A
+data:erasure:approve                -          -          F            -         F        -      -         -        -      -
+data:erasure:cancel                 -          -          A            -         -        -      -         -        -      A
+data:erasure:finish                 -          -          -            -         -        -      -         -        -      A
+data:hold:set                       A          A          A            -         -        -      -         -        -      A
+data:hold:release                   -          -          F            -         -        -      -         -        -      A
+data:egress:read                    -          A          A            -         -        A      -         -        -      A
+data:token:reveal                   -          -          F            -         -        -      -         -        -      -
+data:key:rotate                     -          A          A            -         -        -      -         -        -      A
+data:budget:set                     -          -          F            -         -        -      -         -        -      A
+data:statistics:release             -          -          A            A         -        A      -         -        -      A
 system:status:read                  A          A          A            A         A        A      -         -        -      A
 """  # noqa: E501  one line a right
 
@@ -91,6 +151,7 @@ PEOPLE_ALONE = (
     "identity:delegation:",
     "policy:change:",
     "monitor:alert:decide",
+    "releases:promotion:deny",
 )
 
 

@@ -83,6 +83,15 @@ def test_streams_are_put_and_got_whole(blobs):
     assert b"".join(blobs.stream("large")) == b"".join(chunks)
 
 
+def test_one_that_is_replaced_while_it_is_read_is_not_mixed(blobs):
+    blobs.put_stream("large", iter([b"a" * 1_000_000] * 12))
+    begun = blobs.stream("large")
+    assert set(next(begun)) == set(b"a")
+    blobs.put_stream("large", iter([b"b" * 1_000_000] * 12))
+    with pytest.raises(Unavailable, match="did not read"):
+        list(begun)
+
+
 @pytest.mark.parametrize(
     "name", ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/", ".hidden", "a\x00b", "a b", "é", "x" * 600, "a\\b"]
 )

@@ -48,6 +48,30 @@ async def test_costs_add_up(counters, key):
     assert (await counters.take([Take(key, 100, 3600, 0)])).allowed
 
 
+async def test_a_state_is_put_only_in_the_place_of_the_one_that_was_seen(counters, key):
+    assert await counters.swap(key, None, "one", 60) == (True, "one")
+    assert await counters.swap(key, None, "mine", 60) == (False, "one")
+    assert await counters.swap(key, "another", "mine", 60) == (False, "one")
+    assert await counters.swap(key, "one", "two", 60) == (True, "two")
+    found = await asyncio.gather(*(counters.swap(key, "two", f"by {n}", 60) for n in range(20)))
+    (won,) = [state for put, state in found if put]
+    assert {state for _, state in found} == {won}
+
+
+async def test_a_state_is_forgotten(counters, key):
+    await counters.swap(key, None, "one", 1)
+    await asyncio.sleep(1.1)
+    assert await counters.swap(key, "one", "two", 1) == (False, None)
+
+
+async def test_states_in_a_process_are_bounded():
+    kept = MemoryCounters()
+    for number in range(5000):
+        await kept.swap(f"k{number}", None, "state", 60)
+    assert len(kept._states) == 4096
+    assert await kept.swap("k0", None, "state", 60) == (True, "state")
+
+
 async def test_a_cost_beyond_the_limit_never_fits(counters, key):
     assert not (await counters.take([Take(key, 10, 60, 11)])).allowed
 

@@ -75,7 +75,7 @@ def test_what_kills_the_scanner_is_a_finding_and_the_rest_is_looked_at(folder):
 
 
 def test_what_never_ends_is_stopped(folder, monkeypatch):
-    monkeypatch.setattr(module, "_SECONDS_A_FILE", 1.0)
+    monkeypatch.setattr(module, "_SECONDS_A_FILE", 0.1)
     (folder / "hang").write_bytes(b"hang")
     assert verdicts(scan_isolated(folder)) == {"hang": [("review", "scanner-error")]}
 
@@ -86,10 +86,13 @@ def test_it_writes_nothing(folder):
     assert all(not file.stat().st_size for file in folder.parent.rglob("*.written"))
 
 
-def test_what_kills_it_again_and_again_ends(folder):
-    for number in range(30):
+def test_what_kills_it_again_and_again_ends(folder, monkeypatch):
+    assert module._MAX_DEATHS < 30
+    monkeypatch.setattr(module, "_MAX_DEATHS", 3)
+    for number in range(5):
         (folder / f"{number:02}").write_bytes(b"crash")
     report = scan_isolated(folder)
+    assert [path for path, found in verdicts(report).items() if found] == ["00", "01", "02"]
     assert report.verdict is Verdict.REVIEW
     assert any("not everything was looked at" in finding.explanation for finding in report.findings)
 
@@ -120,3 +123,54 @@ def test_what_dies_of_all_files_together_does_not_pass(folder):
     report = scan_isolated(folder)
     assert verdicts(report) == {"good": []}
     assert report.verdict is Verdict.REVIEW
+
+
+def change(folder, old, new):
+    runner = folder.parent / "runner.py"
+    text = runner.read_text()
+    assert old in text
+    runner.write_text(text.replace(old, new))
+
+
+def test_how_long_it_takes_to_start_does_not_count(folder, monkeypatch):
+    """On a busy machine that alone is more than a file may take."""
+    monkeypatch.setattr(module, "_SECONDS_A_FILE", 0.1)
+    busy = "while time.process_time() < 1.5:\n    pass\nchild._main("
+    change(folder, "child._main(", busy)
+    works = "until = time.process_time() + 0.3\n        while time.process_time() < until:\n            pass\n        "
+    change(folder, 'if head.startswith(b"crash"):', works + 'if head.startswith(b"crash"):')
+    change(folder, "import os, signal, sys", "import os, signal, sys, time")
+    (folder / "a.good").write_bytes(b"good")
+    assert verdicts(scan_isolated(folder)) == {"a.good": []}
+
+
+def test_a_start_that_fails_is_tried_again(folder):
+    once = "mark = Path(__file__).with_name('started')\nif not mark.exists():\n    mark.touch()\n    os._exit(1)\n"
+    change(folder, "child._main(", once + "child._main(")
+    (folder / "bad").write_bytes(b"bad")
+    assert verdicts(scan_isolated(folder)) == {"bad": [("block", "executable")]}
+
+
+def test_a_start_that_always_fails_is_no_pass(folder):
+    change(folder, "child._main(", "os._exit(1)\nchild._main(")
+    (folder / "good").write_bytes(b"good")
+    report = scan_isolated(folder)
+    assert report.verdict is Verdict.REVIEW
+    assert [finding.explanation.split(":")[0] for finding in report.findings] == ["the scanner did not start, 3 times"]
+
+
+def test_what_waits_for_ever_is_ended_by_the_clock(folder, monkeypatch):
+    """It takes no time of the processor, which is what the bounds are counted in."""
+    monkeypatch.setattr(module, "_SECONDS_OF_CLOCK", 0.2)
+    monkeypatch.setattr(module, "_CLOCK_PER_PROCESSOR", 0.0)
+    first = '        if head.startswith(b"crash"):'
+    change(folder, first, f"        if head.startswith(b'wait'):\n            signal.pause()\n{first}")
+    (folder / "wait").write_bytes(b"wait")
+    assert verdicts(scan_isolated(folder)) == {"wait": [("review", "scanner-error")]}
+
+
+def test_what_never_starts_is_ended_by_the_clock(folder, monkeypatch):
+    monkeypatch.setattr(module, "_SECONDS_TO_START", 0.2)
+    change(folder, "child._main(", "signal.pause()\nchild._main(")
+    (folder / "good").write_bytes(b"good")
+    assert scan_isolated(folder).verdict is Verdict.REVIEW

@@ -1,13 +1,14 @@
 import bz2
 import gzip
 import lzma
+import random
 import zlib
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scanned_files import judged, pickles_and_text, techniques
+from scanned_files import Accepts, judged, pickles_and_text, techniques
 
 from vallum.models.scan.formats.compressed import CompressedInspector
 from vallum.models.scan.formats.executables import ExecutableInspector
@@ -50,7 +51,7 @@ def test_cut_short_is_not_passed():
     assert scanned(gzip.compress(b"words" * 40)[:-6]).verdict == Verdict.REVIEW
 
 
-@pytest.mark.parametrize("mark", [b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07\x00", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd"])
+@pytest.mark.parametrize("mark", [b"Rar!\x1a\x07\x00", b"MSCF\0\0\0\0", b"\x22\xb5\x2f\xfd", b"LZIP\1"])
 def test_what_cannot_be_unpacked_is_said(mark):
     assert techniques(scanned(mark + bytes(50)), Verdict.REVIEW) == {"unknown-format"}
 
@@ -59,3 +60,37 @@ def test_what_cannot_be_unpacked_is_said(mark):
 @settings(max_examples=60, deadline=None)
 def test_noise_is_never_a_failure(noise, mark):
     assert "scanner-error" not in techniques(scanned(mark + noise), Verdict.REVIEW)
+
+
+@pytest.mark.parametrize("pack", _PACKERS[:4])
+@pytest.mark.parametrize("parts", [2, 3, 40])
+def test_what_is_cut_over_several_streams_is_judged_whole(pack, parts):
+    payload = b"#!/bin/sh\necho harmless " + b"x" * 40
+    size = len(payload) // parts
+    pieces = [payload[at : at + size] for at in range(0, len(payload), size)]
+    report = scanned(b"".join(map(pack, pieces)))
+    assert any(f.technique == "executable" and f.place.endswith("!joined") for f in report.findings)
+
+
+@pytest.mark.parametrize("size", [30, 4_000, 70_000])
+@pytest.mark.parametrize(("pack", "trailer"), [*zip(_PACKERS[:4], (8, 4, 10, 20), strict=True)])
+def test_what_comes_before_a_wrong_checksum_is_judged_to_its_last_byte(pack, trailer, size):
+    """A reader has handed it on, and a loader has run it, by the time that either sees the checksum."""
+    stub = Accepts("stub", lambda head: head.startswith(b"#"))
+    content = b"#" + random.Random(size).randbytes(size) + b"end"
+    packed = bytearray(pack(content))
+    packed[-trailer] ^= 0xFF
+    report = judged(bytes(packed), [CompressedInspector(), stub])
+    assert "malformed" in techniques(report, Verdict.REVIEW)
+    kept = next(iter(stub.seen.values()), b"")
+    assert content.startswith(kept)
+    if pack in _PACKERS[:2]:
+        assert kept == content
+
+
+def test_every_field_of_a_header_is_passed_over_to_the_content():
+    content = b"#!/bin/sh\necho harmless\n"
+    body = gzip.compress(content)[10:]
+    for flags, fields in ((4, b"\x03\0abc"), (8, b"name\0"), (16, b"note\0"), (2, b"\0\0"), (30, b"\x01\0xn\0c\0\0\0")):
+        packed = b"\x1f\x8b\x08" + bytes([flags]) + bytes(6) + fields + body[:-8] + bytes(8)
+        assert techniques(scanned(packed), Verdict.BLOCK) == {"executable"}, flags

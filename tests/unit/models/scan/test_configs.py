@@ -129,3 +129,45 @@ def test_other_configurations_that_ask_for_harm(tmp_path: Path, name: str, conte
 )
 def test_other_ordinary_configurations(tmp_path: Path, name: str, content: str) -> None:
     assert _scan(tmp_path, content, name).findings == ()
+
+
+def _keras(layer: dict[str, object], **compiled: object) -> dict[str, object]:
+    return {"class_name": "Sequential", "config": {"name": "s", "layers": [layer]}, **compiled}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _keras({"class_name": "Mine", "config": {"name": "m"}}),
+        _keras({"class_name": "Team>Mine", "config": {"name": "m"}}),
+        {"loss": "my_loss", "loss_weights": None, "optimizer_config": {"class_name": "Adam", "config": {}}},
+        {"loss": {"a": "mse"}, "weighted_metrics": [["my_metric"]]},
+    ],
+)
+def test_objects_of_keras_that_the_model_does_not_bring_are_reviewed(tmp_path: Path, content: object) -> None:
+    assert _scan(tmp_path, content).verdict is Verdict.REVIEW
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _keras({"class_name": "Dense", "config": {"units": 4, "activation": "relu"}}),
+        _keras({"class_name": "CuDNNLSTM", "config": {"units": 4}}),
+        {"loss": "categorical_crossentropy", "metrics": ["accuracy", "AUC", ["mae"]], "weighted_metrics": None},
+    ],
+)
+def test_objects_of_keras_itself_pass(tmp_path: Path, content: object) -> None:
+    assert _scan(tmp_path, content).findings == ()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["test.support.script_helper assert_python_ok", "test.test_os run", "zipapp create_archive", "distutils.spawn spawn",
+     "xmlrpc.client ServerProxy", "_pyio open", "antigravity geohash", "mailcap findmatch", "pipes Template", "turtledemo main"],
+)  # fmt: skip
+def test_the_standard_library_is_no_part_of_a_keras_model(tmp_path: Path, asked: str) -> None:
+    module, name = asked.split()
+    layer = {"module": module, "class_name": name, "config": {"args": ["true"]}, "registered_name": name}
+    assert _scan(tmp_path, _keras(layer)).verdict is Verdict.BLOCK
+    function = {"module": module, "class_name": "function", "config": name, "registered_name": name}
+    assert _scan(tmp_path, _keras({"class_name": "Dense", "config": {"activation": function}})).verdict is Verdict.BLOCK

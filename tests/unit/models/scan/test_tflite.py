@@ -27,10 +27,13 @@ def test_a_correct_file_passes():
     assert scanned(model()).findings == ()
 
 
-def test_custom_operators_are_for_a_person_to_judge():
+def test_custom_operators_are_refused_and_usual_ones_for_a_person_to_judge():
     report = scanned(model(b"Evil"))
-    assert techniques(report, Verdict.REVIEW) == {"tensorflow-operator"}
+    assert techniques(report, Verdict.BLOCK) == {"tensorflow-operator"}
     assert "'Evil'" in report.findings[0].explanation
+    for name in (b"TFLite_Detection_PostProcess", b"FlexErf"):
+        assert scanned(model(name)).verdict is Verdict.REVIEW
+    assert scanned(model(b"FlexReadFile")).verdict is Verdict.BLOCK
 
 
 def test_offsets_that_lead_outside():

@@ -3,7 +3,9 @@
 import base64
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -379,3 +381,17 @@ def test_keys_that_cannot_be_trusted(signature):
             open_bundle(signature.read_bytes(), TrustPolicy(keys=(TrustedKey("x", pem),)), NOW)
     with pytest.raises(Invalid, match="cannot be read"):
         verify_model(THEIRS / "small", THEIRS / "missing.sig", TRUST)
+
+
+def test_a_copy_that_does_not_fit_is_no_copy(model, signature, tmp_path):
+    """Of a disk that is full, by a bound on what this process may write into one file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, hard))  # in the middle of the last piece
+    try:
+        with pytest.raises(OSError, match="too large"), verified_copy(model, signature, TRUST, folder=tmp_path):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, former)
+    assert not list(tmp_path.glob("vallum-model-*"))

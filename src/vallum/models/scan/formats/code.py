@@ -8,7 +8,7 @@ import ast
 import json
 import re
 
-from vallum.models.scan.languages.python import harms_in_python, parse_python
+from vallum.models.scan.languages.python import MAX_CHARACTERS, harms_in_python, parse_python
 from vallum.models.scan.languages.shell import harm_in_commands
 from vallum.models.scan.languages.text import first_line, looks_like_text, text_of
 from vallum.models.scan.model import Verdict
@@ -87,7 +87,7 @@ class Notebook:
     name = "notebook"
 
     def recognises(self, blob: Blob) -> bool:
-        return first_line(blob).startswith("{") and (blob.name.endswith(".ipynb") or b'"cells"' in blob.head())
+        return first_line(blob).startswith("{") and (blob.name.endswith(".ipynb") or b'"cells"' in blob.head(65536))
 
     def inspect(self, blob: Blob, scan: Scan) -> None:
         try:
@@ -95,8 +95,8 @@ class Notebook:
         except (ValueError, RecursionError):
             scan.report(Verdict.REVIEW, "malformed", blob.place, "a notebook that cannot be read")
             return
-        cells = content.get("cells") if isinstance(content, dict) else None
-        if not isinstance(cells, list):
+        cells = _cells(content)
+        if cells is None:
             return
         scan.report(Verdict.REVIEW, "script", blob.place, "a notebook: code beside the weights")
         python, commands = [], []
@@ -106,7 +106,7 @@ class Notebook:
             if re.search(r"(?i)<script|javascript:|onerror=", json.dumps(cell.get("outputs", ""))):
                 scan.report(Verdict.REVIEW, "script", blob.place, "an output with a script in it")
             if cell.get("cell_type") == "code":
-                shell, code = _split_cell(_joined(cell.get("source")))
+                shell, code = _split_cell(_joined(cell.get("source", cell.get("input"))))
                 commands.append(shell)
                 python.append(code)
         if harm := harm_in_commands("\n".join(commands)):
@@ -130,10 +130,21 @@ class Script:
 
     def inspect(self, blob: Blob, scan: Scan) -> None:
         harm = harm_in_commands(text_of(blob) or "")
-        if harm is not None and "python" not in first_line(blob):
+        shebang = _SHEBANG.match(first_line(blob))
+        if harm is not None and not (shebang and "python" in first_line(blob)):
             scan.report(Verdict.BLOCK, "malicious-script", blob.place, f"a script that {harm}")
         else:
             scan.report(Verdict.REVIEW, "script", blob.place, "a script beside the weights")
+
+
+def _cells(content: object) -> list[object] | None:
+    """Of the formats up to 3, too, which have them in worksheets."""
+    if not isinstance(content, dict):
+        return None
+    sheets = content.get("worksheets")
+    found = [content, *(sheet for sheet in (sheets if isinstance(sheets, list) else []) if isinstance(sheet, dict))]
+    lists = [part["cells"] for part in found if isinstance(part.get("cells"), list)]
+    return [cell for cells in lists for cell in cells] if lists else None
 
 
 def _joined(source: object) -> str:
@@ -166,6 +177,8 @@ def _judge_python(text: str, blob: Blob, place: str, scan: Scan, *, named: bool)
             )
         elif named:
             scan.report(Verdict.REVIEW, "script", place, "source that cannot be parsed")
+        elif len(text) > MAX_CHARACTERS:
+            scan.report(Verdict.REVIEW, "limit", place, "it looks like source, and is longer than is parsed")
         return
     if not tree.body or not (named or any(isinstance(node, _DOES) for node in ast.walk(tree))):
         return  # words or data, which are Python, too

@@ -13,6 +13,7 @@ from vallum.models.scan.port import Blob, Scan
 __all__ = ["ExecutableInspector", "is_executable", "kind_of_executable"]
 
 _SHEBANG = re.compile(rb"#![ \t]*/[\x21-\x7e]")
+_SCRIPT_NAMES = (".sh", ".bash", ".zsh", ".py", ".pl", ".rb", ".js")
 _MACHO = (b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe")
 
 
@@ -23,7 +24,13 @@ class ExecutableInspector:
         return is_executable(blob.data)
 
     def inspect(self, blob: Blob, scan: Scan) -> None:
+        if blob.place.endswith(blob.name) and "!" not in blob.place and _is_plain_script(blob):
+            return  # what is openly a script is judged as one; under any other name it hides
         scan.report(Verdict.BLOCK, "executable", blob.place, f"{kind_of_executable(blob.data)}: no model needs one")
+
+
+def _is_plain_script(blob: Blob) -> bool:
+    return bool(_SHEBANG.match(blob.head(64))) and blob.name.lower().endswith(_SCRIPT_NAMES)
 
 
 def is_executable(data: memoryview) -> bool:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 
+from vallum.models.scan.formats.member_names import is_outside, shown
 from vallum.models.scan.model import Verdict
 from vallum.models.scan.port import Blob, Scan
 
@@ -19,11 +20,18 @@ _LAST_START = 1 << 20
 _WINDOW = 1 << 20
 _MAX_JSON = 16 << 20
 _MAX_TEXTS = 32
-_CONFIG = re.compile(rb'\{\s*"(?:class_name|module|config|name|registered_name|build_config|compile_config)"\s*:')
+_MAX_TARGETS = 16
+_CONFIG = re.compile(
+    rb'\{\s*"(?:class_name|module|config|loss|optimizer_config|metrics|name|registered_name|build_config|compile_config)"\s*:'
+)
 # An external link is its file's name and the path in it (IV.A.2.g); a dataset's list of external files is a message of
 # type 7 and version 1 with a few slots (IV.A.2.h), in either form of object header.
 _EXTERNAL_LINK = re.compile(rb"\.(?:h5|hdf5|he5|keras)\0/[\w./:-]{0,1024}\0")
 _EXTERNAL_DATA = re.compile(rb"\x07(?:\0..[\0-\x1f]\0\0|..[\0-\x1f])\0?\x01\0\0\0[^\0]\0[^\0]\0", re.DOTALL)
+# What such a link says in full, behind its length; and a part of a virtual dataset, in a heap (VII.A).
+_LINK = re.compile(rb"\0(?=([\x20-\x7e]{1,1024})\0(/?[\x20-\x7e]{1,1024})\0)")
+_VIRTUAL = re.compile(rb"\0{5}([\x20-\x7e]{2,1024})\0[\x20-\x7e]{1,1024}\0\x03\0{3}")
+_SUFFIXES = (".h5", ".hdf5", ".he5", ".keras")
 _SIZE_AT = {0: (13, 40), 1: (13, 44), 2: (9, 28), 3: (9, 28)}  # of addresses; of the address of the end
 
 
@@ -74,8 +82,14 @@ def _end(data: memoryview, start: int) -> int | None:
 def _search(blob: Blob, scan: Scan) -> None:
     texts = 0
     reported = False
-    done = 0
+    done = blocked = 0
     for at, window in _windows(blob.data):
+        if (target := _target(window, blob.data)) is not None and blocked < _MAX_TARGETS:
+            blocked += 1
+            outside = is_outside(target) or "://" in target or not target.lower().endswith(_SUFFIXES)
+            text = f"it reads `{shown(target)}` in place of content of its own"
+            verdict = Verdict.BLOCK if outside else Verdict.REVIEW
+            scan.report(verdict, "archive-link", blob.place, text)
         if not reported and _links_outside(window):
             reported = True
             text = "it refers to another file, which is read in its place"
@@ -101,7 +115,31 @@ def _search(blob: Blob, scan: Scan) -> None:
 def _windows(data: memoryview) -> Iterator[tuple[int, bytes]]:
     """Overlapping, so that nothing is cut in two."""
     for at in range(0, len(data), _WINDOW):
-        yield at, bytes(data[at : at + _WINDOW + 64])
+        yield at, bytes(data[at : at + _WINDOW + 2048])
+
+
+def _target(window: bytes, data: memoryview) -> str | None:
+    """The first other file that a link, a virtual dataset or a list of files names, its lengths all fitting."""
+    for found in _LINK.finditer(window):
+        said = int.from_bytes(window[max(0, found.start() - 2) : found.start()], "little")
+        if said == len(found[1]) + len(found[2]) + 3:
+            return found[1].decode()
+    if (virtual := _VIRTUAL.search(window)) is not None:
+        return virtual[1].decode()
+    for found in _EXTERNAL_DATA.finditer(window):
+        if (name := _external_name(window[found.end() - 8 : found.end() + 16], data)) is not None:
+            return name
+    return None
+
+
+def _external_name(message: bytes, data: memoryview) -> str | None:
+    """`message`: version, slots and used ones, the address of the heap of names, the first name's place there."""
+    heap, name = int.from_bytes(message[8:16], "little"), int.from_bytes(message[16:24], "little")
+    head = bytes(data[heap : heap + 32])
+    if head[:4] != b"HEAP" or len(head) < 32:
+        return None
+    at = int.from_bytes(head[24:32], "little") + name
+    return bytes(data[at : at + 1024]).split(b"\0", 1)[0].decode("utf-8", "replace") or None
 
 
 def _links_outside(window: bytes) -> bool:

@@ -9,10 +9,14 @@ import json
 import re
 from collections.abc import Iterator
 
+from vallum.models.scan.formats.settings_text import judge_settings_text
+from vallum.models.scan.languages.callables import NamedCallables
+from vallum.models.scan.languages.carried_values import CarriedValues
 from vallum.models.scan.languages.dotted import judge_dotted, leads_to_harm
 from vallum.models.scan.languages.jinja import judge_template
-from vallum.models.scan.languages.keras import judge_keras_object
+from vallum.models.scan.languages.keras import judge_keras_object, judge_training
 from vallum.models.scan.languages.settings import judge_setting
+from vallum.models.scan.languages.skops import judge_skops_node
 from vallum.models.scan.languages.text import first_line, text_of
 from vallum.models.scan.model import Verdict
 from vallum.models.scan.port import Blob, Scan
@@ -24,6 +28,9 @@ _WORDS = frozenset(
 )  # data, and most of a file's size
 
 _MAX_TEMPLATES = 20_000
+_STRIDE = 1024
+_MAX_LISTED = 64  # a configuration that is a list has a few parts; a longer one is a table
+_MAX_WORDS_OF_COMMAND = 32
 
 
 class JsonConfig:
@@ -41,8 +48,11 @@ class JsonConfig:
         documents, whole = _documents(text, blob, scan)
         if not whole and blob.name.endswith((".json", ".jsonl", ".ipynb", ".webmanifest")):
             scan.report(Verdict.REVIEW, "malformed", blob.place, "it is not the JSON that it is named for")
+        if not whole and not documents:
+            judge_settings_text(text, blob, scan)  # comments, quotes of another kind: JSON5, or what a reader lets pass
         for document in documents:
-            judge_tree(document, blob, scan)
+            rows = len(documents) > 1 or (isinstance(document, list) and len(document) > _MAX_LISTED)
+            judge_tree(document, blob, scan, rows=rows)
 
 
 def _documents(text: str, blob: Blob, scan: Scan) -> tuple[list[object], bool]:
@@ -80,16 +90,25 @@ def _lines(text: str) -> tuple[list[object], bool]:
     return documents, True
 
 
-def judge_tree(document: object, blob: Blob, scan: Scan) -> None:
-    """Every key and string of a parsed configuration, of whichever language. Linear, without recursion."""
+def judge_tree(document: object, blob: Blob, scan: Scan, *, rows: bool = False) -> None:
+    """Every key and string of a parsed configuration, of whichever language. Linear, without recursion.
+
+    `rows`: it is one of many alike, which are data: what they say is nobody's to run.
+    """
     if isinstance(document, dict) and "cells" not in document:
         _judge_index(document, blob, scan)
-    templates = 0
-    for path, key, value in _entries(document):
+    templates, carried, named = 0, CarriedValues(scan), NamedCallables(scan)
+    for number, (path, key, value) in enumerate(_entries(document)):
+        if number % _STRIDE == _STRIDE - 1 and not scan.may_go_on():
+            scan.report(Verdict.REVIEW, "limit", blob.place, "more settings than there is time to look at")
+            return
         place = f"{blob.place}@{path}"
         if isinstance(value, dict):
             judge_keras_object(value, place, scan)
+            judge_training(value, place, scan)
             _judge_object(value, place, scan)
+            if not rows:
+                named.pair(value, place)
             if key == "auto_map" and value:
                 scan.report(Verdict.REVIEW, "remote-code", place, "it asks that the repository's own code be run")
             elif key in ("custom_pipelines", "custom_generate") and value:
@@ -105,10 +124,18 @@ def judge_tree(document: object, blob: Blob, scan: Scan) -> None:
                     return
                 judge_template(value, place, scan, is_template=False)
             judge_setting(key, value, place, scan)
+            if not rows:
+                carried.judge(key, value.strip(), place)
+                named.add(path, value.strip(), place)
         elif isinstance(value, list):
             _judge_pair(key, value, place, scan)
+            if not rows:
+                named.parts(key, value, place)
+            if not rows and 1 < len(value) <= _MAX_WORDS_OF_COMMAND and all(isinstance(part, str) for part in value):
+                carried.judge(key, " ".join(map(str, value)), place)
         else:
             judge_setting(key, value, place, scan)
+    named.finish()
 
 
 def _entries(document: object) -> Iterator[tuple[str, str, object]]:
@@ -145,6 +172,8 @@ def _judge_pair(key: str, value: list[object], place: str, scan: Scan) -> None:
 
 def _judge_object(value: dict[str, object], place: str, scan: Scan) -> None:
     """`__module__` and `__class__`, as skops writes an object."""
+    if "__loader__" in value or "module_path" in value:
+        judge_skops_node(value, place, scan)
     module, name = value.get("__module__"), value.get("__class__")
     if isinstance(module, str) and isinstance(name, str):
         verdict, why = judge_dotted(f"{module}.{name}")

@@ -5,14 +5,19 @@ tensors whose data does not fit their shape (CWE-131) and content in fields that
 Source: onnx/onnx.proto (IR version 13).
 """
 
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from vallum.models.scan.formats.member_names import is_outside, shown
+from vallum.models.scan.languages.callables import named_callable
+from vallum.models.scan.languages.carried_values import CarriedValues
+from vallum.models.scan.languages.jinja import judge_template
 from vallum.models.scan.model import Verdict
 from vallum.models.scan.port import Blob, Scan
 
-__all__ = ["OnnxInspector"]
+__all__ = ["External", "OnnxInspector", "external_data"]
 
 _MAX_DEPTH = 32
 _MAX_FIELDS = 4_000_000
@@ -20,7 +25,27 @@ _KNOWN_DOMAINS = frozenset({
     "", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft",
     "com.microsoft.nchwc", "com.ms.internal.nhwc",
 })  # fmt: skip
+# Libraries of operators that are widely used; a person decides whether this one is expected.
+_THIRD_DOMAINS = re.compile(
+    r"(?:ai\.onnx\.contrib|com\.microsoft\..+|com\.nvidia.*|trt.*|TRT.*|org\.pytorch.*|pytorch.*|pkg\..+|mmdeploy|mmcv"
+    r"|com\.amd.*|com\.intel.*|com\.qti.*|com\.qualcomm.*|com\.ms\..+|vitis.*|ai\.graphcore|quant_ops|qonnx.*|brevitas.*|onnx\.brevitas"
+    r"|finn\..+|fastertransformer|nchw.*|custom_domain)\Z"
+)  # fmt: skip
+_CALLS_PYTHON = re.compile(r"\A(?:Py(?:Op|Func|CustomOp|ThonOp)?\w*|Python\w*|\w*(?:Shell|Subprocess|Popen)\w*)\Z")
+_ACTS = re.compile(
+    r"(?:System|Shell|Exec(?!ut)|Execute|Command|Process(?=\Z)|Download|Socket|Http|Url|File|Python|PyFunc|PyOp|Payload)"
+)
+# A description is a field of nearly every message.
+_DESCRIPTIONS = {"model": 6, "graph": 10, "node": 6, "attribute": 13, "tensor": 12, "function": 8}
+_MAX_SAID_BYTES = 4096
+_ACTIVE = re.compile(
+    r"(?i)<script\b|<(?:iframe|object|embed)\b[^>]{0,300}\b(?:src|srcdoc|data)\s*=|\bjavascript:[^\s\"']"
+    r"|<[a-z][^>]{0,300}\bon(?:load|error|click|mouseover|begin|focus|toggle|animationstart)\s*="
+)
 _MAX_UNKNOWN_BYTES = 256
+_MAX_EXTERNAL = 100_000
+# The first byte of a model: its version, a text, a number, or a message.
+_FIRST = frozenset((0x08, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72))
 _BITS = {
     1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16,
     17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8,
@@ -56,11 +81,11 @@ class OnnxInspector:
     name = "onnx"
 
     def recognises(self, blob: Blob) -> bool:
-        """The IR version first, as every writer does it; or the name, with fields that fit to the end."""
+        """The name; or a model's fields, in whichever order, that fit to the end: a graph, and the sets it is of."""
         head = blob.head(16)
         if blob.name.endswith(".onnx"):
             return len(head) > 0
-        return len(head) == 16 and head[0] == 8 and 1 <= head[1] <= 32 and head[2] in (0x12, 0x3A, 0x42) and _fits(blob)
+        return len(head) == 16 and head[0] in _FIRST and _fits(blob)
 
     def inspect(self, blob: Blob, scan: Scan) -> None:
         try:
@@ -71,10 +96,45 @@ class OnnxInspector:
 
 def _fits(blob: Blob) -> bool:
     try:
-        numbers = [field.number for field, _ in zip(_fields(blob.data), range(10_000), strict=False)]
+        fields = [field for field, _ in zip(_fields(blob.data), range(10_000), strict=False)]
+        sets = [field.value for field in fields if field.number == 8 and isinstance(field.value, memoryview)]
+        # Other messages have texts there.
+        readable = all({field.number for field in _fields(value)} <= {1, 2} for value in sets)
     except _Malformed:
         return False
-    return 7 in numbers and 8 in numbers
+    return any(field.number == 7 for field in fields) and bool(sets) and readable
+
+
+class External(NamedTuple):
+    """Data of one tensor in another file, by a path from the model's folder. A length of 0 is not said."""
+
+    location: str
+    offset: int
+    length: int
+
+
+def external_data(blob: Blob) -> list[External]:
+    """What a model refers to that is in its folder; empty for what is no model. What is outside is its own finding."""
+    found: list[External] = []
+    with suppress(_Malformed):
+        _Model(blob, _Silent(), found).judge()
+    return found
+
+
+class _Silent:
+    """A `Scan` that keeps nothing."""
+
+    def report(self, verdict: Verdict, technique: str, place: str, explanation: str) -> None: ...
+
+    def descend(self, parent: Blob, member: str, data: bytes | memoryview) -> None: ...
+
+    def vouch(self, path: str) -> None: ...
+
+    def may_go_on(self) -> bool:
+        return True
+
+    def may_unpack(self, size: int) -> bool:
+        return size <= 0
 
 
 def _fields(data: memoryview) -> Iterator[_Field]:
@@ -112,8 +172,10 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
 
 
 class _Model:
-    def __init__(self, blob: Blob, scan: Scan) -> None:
+    def __init__(self, blob: Blob, scan: Scan, found: list[External] | None = None) -> None:
         self._blob, self._scan = blob, scan
+        self._found = [] if found is None else found
+        self._carried = CarriedValues(scan)
         self._count = 0
         self._own_domains: set[str] = set()
         self._reported: set[str] = set()
@@ -151,6 +213,8 @@ class _Model:
                     raise _Malformed(f"a number in the place of a {messages[field.number]}")
                 inner = messages[field.number]
                 self._message(inner, field.value, f"{path}/{inner}" if depth < 6 else path, depth + 1)
+            if field.number == _DESCRIPTIONS.get(kind):
+                self._said(f"{path}/doc_string", field.value)
             if kind in ("tensor", "node", "entry"):
                 seen.append(field)
         if kind == "tensor":
@@ -170,11 +234,16 @@ class _Model:
     def _node(self, fields: list[_Field], path: str) -> None:
         values = {field.number: field.value for field in fields if field.number in (4, 7)}
         domain, operator = _text(values.get(7)), _text(values.get(4))
+        if (domain in ("", "ai.onnx", "com.microsoft") and _ACTS.search(operator)) or _CALLS_PYTHON.search(operator):
+            text = f"{shown(operator)} of {shown(domain)!r}: named for running code or reaching out"
+            self._scan.report(Verdict.BLOCK, "onnx-custom-operator", f"{self._blob.place}@{path}", text)
+            return
         if domain in _KNOWN_DOMAINS or f"{domain}:{operator}" in self._own_domains or domain in self._reported:
             return
         self._reported.add(domain)
         text = f"{shown(operator)} of {shown(domain)!r}: whoever loads it needs a native library for that"
-        self._scan.report(Verdict.REVIEW, "onnx-custom-operator", f"{self._blob.place}@{path}", text)
+        verdict = Verdict.REVIEW if _THIRD_DOMAINS.match(domain) else Verdict.BLOCK  # default deny: it is native code
+        self._scan.report(verdict, "onnx-custom-operator", f"{self._blob.place}@{path}", text)
 
     def _entry(self, fields: list[_Field], path: str) -> None:
         """A long or strange text of the metadata is looked at as a file of its own."""
@@ -182,8 +251,22 @@ class _Model:
             return
         values = {field.number: field.value for field in fields}
         value = values.get(2)
+        self._said(f"{path}.{shown(_text(values.get(1)))}", value)
         if isinstance(value, memoryview) and (len(value) > 1024 or bytes(value[:2]) in (b"#!", b"\x80\x04", b"PK")):
             self._scan.descend(self._blob, f"@metadata.{shown(_text(values.get(1)))}", value)
+
+    def _said(self, where: str, value: int | memoryview | None) -> None:
+        """A text for people or tools, which a tool may show as mark-up, fill in as a template, or evaluate."""
+        if not isinstance(value, memoryview) or not 4 < len(value) <= _MAX_SAID_BYTES:
+            return
+        text, place = _text(value), f"{self._blob.place}@{where}"
+        if "/node" not in where and "/tensor" not in where:  # those have the lines that they were exported from
+            self._carried.judge("metadata", text, place)
+        judge_template(text, place, self._scan, is_template=False)
+        if (named := named_callable(text)) is not None:
+            self._scan.report(Verdict.BLOCK, "config-executes", place, f"it names `{named[:120]}`, which runs or opens")
+        if (found := _ACTIVE.search(text)) is not None:
+            self._scan.report(Verdict.BLOCK, "script", place, f"mark-up that runs: {shown(found[0])}")
 
     def _tensor(self, fields: list[_Field], path: str) -> None:
         dims: list[int] = []
@@ -228,6 +311,8 @@ class _Model:
                 self._external(f"its {key} is {shown(value)!r}", path)
                 return
         length = int(external.get("length", "0"))
+        if len(self._found) < _MAX_EXTERNAL:
+            self._found.append(External(location, int(external.get("offset", "0")), length or size))
         if length and size and length != size:
             text = f"{length} bytes in another file, for a shape that has {size}"
             self._scan.report(Verdict.BLOCK, "size-lie", f"{self._blob.place}@{path}", text)

@@ -8,6 +8,7 @@ import json
 import re
 from typing import Any
 
+from vallum.models.scan.formats.executables import is_executable
 from vallum.models.scan.formats.member_names import shown
 from vallum.models.scan.model import Verdict
 from vallum.models.scan.port import Blob, Scan
@@ -21,6 +22,7 @@ _BITS = {
     "U64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 }  # fmt: skip
 _CODE = re.compile(r"import\s|__\w+__|eval\(|exec\(|\{\{|\{%|<script|#!/|os\.system|subprocess|[A-Za-z0-9+/]{80}")
+_ENCODED = re.compile(r"\s*[A-Za-z0-9+/=_\s-]{32,}")
 
 
 class SafetensorsInspector:
@@ -72,7 +74,7 @@ def _judge_metadata(metadata: object, blob: Blob, scan: Scan) -> None:
         scan.report(Verdict.REVIEW, "malformed", place, "metadata other than texts")
         return
     for key, value in metadata.items():
-        if _CODE.search(value) or _CODE.search(key):
+        if _CODE.search(value) or _CODE.search(key) or _ENCODED.fullmatch(value):
             scan.descend(blob, f"@__metadata__.{shown(key)}", value.encode("utf-8", "replace"))
 
 
@@ -82,7 +84,9 @@ def _judge_tensors(header: dict[str, Any], size: int, start: int, blob: Blob, sc
         place = f"{blob.place}@{shown(name)}"
         extent = _extent(tensor)
         if extent is None:
-            scan.report(Verdict.REVIEW, "malformed", place, "not a tensor's type, shape and place")
+            lies = _is_lie(tensor)
+            verdict, technique = (Verdict.BLOCK, "size-lie") if lies else (Verdict.REVIEW, "malformed")
+            scan.report(verdict, technique, place, "not a tensor's type, shape and place")
             return
         begin, end, said = extent
         if said != end - begin or end > size:
@@ -90,6 +94,8 @@ def _judge_tensors(header: dict[str, Any], size: int, start: int, blob: Blob, sc
             scan.report(Verdict.BLOCK, "size-lie", place, text)
             return
         extents.append((begin, end, place))
+        if is_executable(blob.data[start + begin : start + end]):
+            scan.report(Verdict.BLOCK, "executable", place, "a tensor whose bytes are a program")
     at = 0
     for begin, end, place in sorted(extents):
         if begin < at:
@@ -121,6 +127,17 @@ def _extent(tensor: object) -> tuple[int, int, int] | None:
         if count >= 1 << 64:
             return None
     return (offsets[0], offsets[1], count * bits // 8) if count * bits % 8 == 0 else None
+
+
+def _is_lie(tensor: object) -> bool:
+    """Numbers that no tensor has, and that a careless reader would compute with: below zero, or past 64 bits."""
+    if not isinstance(tensor, dict):
+        return False
+    numbers = [n for key in ("shape", "data_offsets") if isinstance(tensor.get(key), list) for n in tensor[key]]
+    count = 1
+    for dimension in tensor["shape"] if isinstance(tensor.get("shape"), list) else ():
+        count *= dimension if isinstance(dimension, int) and abs(count) < 1 << 64 else 1
+    return any(isinstance(n, int) and not 0 <= n < 1 << 63 for n in numbers) or count >= 1 << 63
 
 
 def _are_counts(values: object) -> bool:

@@ -3,15 +3,22 @@
 Source: tensorflow/lite/schema/schema.fbs: a model's field 1 are its operator codes, and their field 1 the custom names.
 """
 
+import re
 import struct
 
 from vallum.models.scan.formats.member_names import shown
+from vallum.models.scan.formats.tensorflow import judge_operator
 from vallum.models.scan.model import Verdict
 from vallum.models.scan.port import Blob, Scan
 
 __all__ = ["TfliteInspector"]
 
 _MAX_OPERATORS = 10_000
+# Of TensorFlow's and MediaPipe's own kernels.
+_USUAL = re.compile(
+    r"TFLite_\w+|edgetpu-custom-op|Convolution2DTransposeBias|MaxPoolingWithArgmax2D|MaxUnpooling2D|TransformTensorBilinear|TransformLandmarks|Landmarks2TransformMatrix"
+    r"|AudioSpectrogram|Mfcc|RFFT2D|Numeric\w*|tftext:\w+|StablehloComposite\w*|odml\.\w+|aeq\.\w+|Delegate\w*|ethos-u|vsi-npu|Sentencepiece\w*|Wordpiece\w*|Regex\w*|seq_flow_lite:\w+"
+)
 _OPERATORS, _CUSTOM_NAME = 1, 1
 
 
@@ -31,7 +38,16 @@ class TfliteInspector:
             return
         for name in sorted(names)[:20]:
             text = f"the operator {shown(name)!r} is not one of TensorFlow Lite's own"
-            scan.report(Verdict.REVIEW, "tensorflow-operator", blob.place, text)
+            verdict = verdict_on_custom(name)
+            scan.report(verdict, "tensorflow-operator", blob.place, text)
+
+
+def verdict_on_custom(name: str) -> Verdict:
+    """`Flex` is TensorFlow's own operator of that name; others are native code that somebody has to bring."""
+    if name.startswith("Flex"):
+        verdict, _ = judge_operator(name.removeprefix("Flex"))
+        return Verdict.BLOCK if verdict is Verdict.BLOCK else Verdict.REVIEW
+    return Verdict.REVIEW if _USUAL.match(name) else Verdict.BLOCK
 
 
 def _custom_operators(data: memoryview) -> set[str]:

@@ -12,21 +12,27 @@ import tomllib
 from urllib.parse import unquote
 
 from vallum.models.scan.formats.json_config import judge_tree
+from vallum.models.scan.formats.settings_text import judge_settings_text
+from vallum.models.scan.languages.callables import NamedCallables, named_callable
+from vallum.models.scan.languages.carried_values import CarriedValues
 from vallum.models.scan.languages.jinja import judge_template
 from vallum.models.scan.languages.settings import judge_setting
 from vallum.models.scan.languages.text import first_line, looks_like_text, text_of
+from vallum.models.scan.languages.yaml_reading import TooMany, pairs_in_yaml
 from vallum.models.scan.model import Verdict
 from vallum.models.scan.port import Blob, Scan
 
 __all__ = ["IniConfig", "YamlConfig"]
 
 _MAX_CHARACTERS = 8 << 20
+_STRIDE = 1024
 _MAX_EXPANDED = 1_000_000
 _TAG = re.compile(r"(?m)(?:^|[\s\[{,:\-?])(!(?:<[^>\n]{1,300}>|[^\s,\[\]{}'\"]{0,300}))")
 _HANDLE = re.compile(r"(?m)^%TAG\s+(!\w*!?)\s+(\S{1,300})")
 _KEY = re.compile(
     r"(?m)(?:^|[{,])[ \t]*(?:-[ \t]+)*(?:[\"']?)([\w./-]{1,80})[\"']?[ \t]*:[ \t]+(?:![^\s]*[ \t]+)?(?:&\w+[ \t]+)?([^\n#,}\]]{1,2000})"
 )
+_AUTO_MAP = re.compile(r"(?m)(?:^|[{,])[ \t]*(?:-[ \t]+)*[\"']?auto_map[\"']?[ \t]*:")
 _ANCHOR = re.compile(r"(?:(?<=[\s\[{,:\-])|^)([&*])([\w.-]{1,80})")
 _PLAIN = frozenset("str int float bool null map seq set omap pairs binary timestamp merge value yaml".split())
 _MAPPING = re.compile(r"[A-Za-z_][\w. -]{0,60}:(?:\s|\Z)")
@@ -55,15 +61,34 @@ class YamlConfig:
         named = blob.name.lower().endswith((".yaml", ".yml")) or blob.name == "MLmodel"
         _judge_tags(text, named, blob, scan)
         if named or first_line(blob).startswith(("---", "%")) or len(_KEY.findall(text)) * 3 > text.count("\n"):
-            for found in _KEY.finditer(text):
-                place = f"{blob.place}@{found.group(1)}"
-                judge_setting(found.group(1), found.group(2).strip(), place, scan)
-                if found.group(1) == "auto_map":
-                    scan.report(Verdict.REVIEW, "remote-code", place, "it asks that the repository's own code be run")
+            _judge_pairs(text, blob, scan)
+            if _AUTO_MAP.search(text):
+                scan.report(Verdict.REVIEW, "remote-code", blob.place, "it asks that the repository's own code be run")
             _judge_anchors(text, blob, scan)
             judge_template(text, blob.place, scan, is_template=False)
         if re.search(r"(?m)^\s*python_function\s*:|^\s*loader_module\s*:", text):
             _judge_mlflow(text, blob, scan)
+
+
+def _plain(value: str) -> str:
+    """Without the quotes that the whole of it is in."""
+    value = value.strip()
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
+
+
+def _judge_pairs(text: str, blob: Blob, scan: Scan) -> None:
+    carried, named = CarriedValues(scan), NamedCallables(scan)
+    try:
+        for number, (key, value, _) in enumerate(pairs_in_yaml(text)):
+            if number % _STRIDE == _STRIDE - 1 and not scan.may_go_on():
+                raise TooMany
+            place = f"{blob.place}@{key[:80]}"
+            judge_setting(key, value, place, scan)
+            carried.judge(key.rsplit(".", 1)[-1], value, place)
+            named.add(key, value, place)
+        named.finish()
+    except TooMany:
+        scan.report(Verdict.REVIEW, "limit", blob.place, "more settings than are looked at")
 
 
 def _judge_tags(text: str, named: bool, blob: Blob, scan: Scan) -> None:
@@ -88,6 +113,10 @@ def _judge_tags(text: str, named: bool, blob: Blob, scan: Scan) -> None:
                     f"the tag `{plain[:80]}` makes an object by calling it",
                 )
                 said += 1
+        elif (asked := named_callable(plain)) is not None:
+            text = f"the tag `{plain[:80]}` names `{asked[:80]}`, which runs, opens, fetches or deletes"
+            scan.report(Verdict.BLOCK, "config-executes", f"{blob.place}@{found.start(1)}", text)
+            said += 1
         elif (
             named
             and plain
@@ -167,9 +196,14 @@ class IniConfig:
         try:
             parser.read_string(text)
         except configparser.Error:
+            judge_settings_text(text, blob, scan)
             if blob.name.endswith((".toml", ".ini")):
                 scan.report(Verdict.REVIEW, "malformed", blob.place, "neither TOML nor INI")
             return
+        carried, named = CarriedValues(scan), NamedCallables(scan)
         for section in parser.sections():
             for key, value in parser.items(section):
                 judge_setting(key, value or "", f"{blob.place}@{section[:60]}.{key[:60]}", scan)
+                carried.judge(key, _plain(value or ""), f"{blob.place}@{section[:60]}.{key[:60]}")
+                named.add(f"{section}.{key}", value or "", f"{blob.place}@{section[:60]}.{key[:60]}")
+        named.finish()

@@ -5,6 +5,7 @@
 import re
 
 from vallum.models.scan.model import Verdict
+from vallum.models.scan.pickles.policy import is_standard, is_tool
 
 __all__ = ["DOTTED", "judge_dotted", "leads_to_harm"]
 
@@ -34,21 +35,27 @@ _HARMFUL_NAMES = frozenset(
 _HARMFUL_PATHS = (
     "torch.load", "torch.serialization", "torch.hub", "torch.utils.cpp_extension", "torch.utils.model_zoo",
     "torch.distributed.rpc", "torch.package", "torch._dynamo", "torch._inductor", "torch.jit.unsupported",
-    "torch.ops.load", "torch.classes.load", "torch.utils.collect_env", "numpy.load", "numpy.f2py", "numpy.testing",
+    "torch.ops.load", "torch.jit.load", "torch.jit.CompilationUnit", "numpy.fromfile", "numpy.memmap", "sklearn.datasets.load_files", "skops.io.load", "torch.classes.load", "torch.utils.collect_env", "numpy.load", "numpy.f2py", "numpy.testing",
     "numpy.distutils", "joblib.load", "pandas.read_pickle", "pandas.eval", "jsonpickle", "shelve", "yaml.load", "yaml.unsafe_load",
     "keras.saving.load", "keras.models.load", "keras.src.saving", "keras.src.utils.file_utils", "keras.utils.get_file",
     "keras.config.enable_unsafe", "tensorflow.io", "tensorflow.raw_ops", "tensorflow.python.ops.gen_io_ops",
     "tensorflow.load", "tf.io", "tf.raw_ops", "hydra.utils", "hydra._internal", "mlflow.projects", "mlflow.run",
     "nltk.data", "nltk.app", "sklearn.externals", "sklearn.datasets.fetch_openml", "scipy.io.loadmat", "jinja2.nativetypes",
 )  # fmt: skip
+# Of the standard library: what computes, and touches nothing.
+_PLAIN_MODULES = frozenset(
+    """builtins collections datetime decimal fractions math cmath statistics random string itertools enum time typing
+    dataclasses numbers zoneinfo copy operator functools calendar re json test types array heapq bisect""".split()
+)
 _HARMLESS_BUILTINS = frozenset(
     "dict list tuple set frozenset int float str bool bytes bytearray complex range slice object".split()
 )
+_OF_TESTS = re.compile(r"support|libregrtest|test_\w+|regrtest|script_helper")
 _KNOWN = frozenset(
     """torch torchvision torchaudio torchmetrics lightning pytorch_lightning transformers diffusers timm peft keras
     tensorflow tf_keras sklearn scipy numpy pandas xgboost lightgbm catboost sentence_transformers tokenizers datasets
     accelerate monai collections datetime decimal fractions skops statsmodels imblearn category_encoders
-    quantile_forest monotonic""".split()
+    quantile_forest monotonic nemo speechbrain lightning_fabric segmentation_models_pytorch open_clip""".split()
 )
 
 
@@ -58,20 +65,33 @@ def leads_to_harm(dotted: str) -> bool:
     parts = path.split(".")
     if parts[0] in ("builtins", "__builtin__") and len(parts) == 2 and parts[1] in _HARMLESS_BUILTINS:
         return False
+    if parts[0] == "test" and len(parts) > 1 and _OF_TESTS.fullmatch(parts[1]):
+        return True  # Python's own tests, which start interpreters
     if parts[0] in ("types", "logging", "pathlib", "io", "uuid", "threading", "inspect", "test", "asyncio"):
         # Names of projects too ("test.models.Net"), or mostly harmless: the last part decides.
+        acts = parts[0] not in ("test", "types") and not parts[-1][:1].isupper() and len(parts) > 1
+        if ".".join(parts) == "logging.getLogger":
+            return False
         if parts[0] in ("pathlib", "uuid", "logging", "test", "inspect") or len(parts) == 1:
-            return parts[-1] in _HARMFUL_NAMES
-        return parts[-1] in _HARMFUL_NAMES or parts[-1] in (
-            "FunctionType",
-            "CodeType",
-            "open_code",
-            "create_subprocess_shell",
-            "create_subprocess_exec",
-            "FileIO",
+            return acts or parts[-1] in _HARMFUL_NAMES
+        return (
+            acts
+            or parts[-1] in _HARMFUL_NAMES
+            or parts[-1]
+            in (
+                "FunctionType",
+                "CodeType",
+                "open_code",
+                "create_subprocess_shell",
+                "create_subprocess_exec",
+                "FileIO",
+            )
         )
+    if len(parts) > 1 and is_standard(parts[0]) and parts[0] not in _PLAIN_MODULES and not parts[-1][:1].isupper():
+        return ".".join(parts) != "logging.getLogger"  # its functions act; a model's configuration needs none
     return (
-        parts[0] in _HARMFUL_MODULES
+        is_tool(parts[0])
+        or parts[0] in _HARMFUL_MODULES
         or any(part in _HARMFUL_WITHIN for part in parts[1:])
         or any(part.startswith("__") and part.endswith("__") for part in parts)
         or (len(parts) > 1 and parts[-1] in _HARMFUL_NAMES)

@@ -41,6 +41,9 @@ _PLANTED = re.compile(
     r"(?i)ignore (?:all |any )?(?:the )?(?:previous|prior|above|user)|disregard (?:all|any|the|previous)|do not (?:tell|inform|alert|mention (?:this|it))|without (?:telling|informing) the user"
     r"|exfiltrat|never (?:reveal|mention) (?:this|these)|<script|data:text/html|!\[[^\]]*\]\(http"
 )
+_FILTERED = re.compile(
+    r"""(['"])([^'"\\]{0,200})\1\s*(?:\|\s*|\.\s*)(replace|lower|upper|title|capitalize|trim|reverse)(\s*\((?:[^()'"]|'[^']{0,80}'|"[^"]{0,80}"){0,20}\))?"""
+)
 _SET_STRING = re.compile(r"\{%-?\s*set\s+[\w.]+\s*=\s*['\"]([^'\"]{1,40})['\"]")
 _DUNDER = re.compile(r"__(?:class|globals|init|mro|bases?|subclasses|builtins|import|dict|getattribute|code)__")
 _INVISIBLE = re.compile("[\u200b\u2060-\u2064\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
@@ -102,6 +105,7 @@ def _harm(code: str, statement: bool) -> str | None:
         if joined == code:
             break
         code = joined
+    code = _folded_filters(code)
     if re.search(r"[~+|%]", code) and re.search(r"__[a-z]+__", "".join(s[1:-1] for s in _STRING.findall(code))):
         return "it builds the name of an attribute"
     outside = _STRING.sub(
@@ -118,6 +122,28 @@ def _harm(code: str, statement: bool) -> str | None:
     if re.search(r"(?:'_'|\"_\")\s*\*\s*2|'%c'|\"%c\"|'__'|\"__\"|'sla'|ssalc__|__tini|labolg", code):
         return "it builds the name of an attribute"
     return None
+
+
+def _folded_filters(code: str) -> str:
+    """Filters of plain strings applied, as the template would: a name may be spelled by them."""
+    for _ in range(8):
+        folded = _FILTERED.sub(_apply, code, count=50)
+        if folded == code:
+            return code
+        code = folded
+    return code
+
+
+def _apply(found: re.Match[str]) -> str:
+    text, name, arguments = found.group(2), found.group(3), _STRING.findall(found.group(4) or "")
+    match name:
+        case "replace" if len(arguments) == 2:
+            text = text.replace(arguments[0][1:-1], arguments[1][1:-1])
+        case "lower" | "upper" | "title" | "capitalize" | "trim":
+            text = {"trim": str.strip}.get(name, getattr(str, name, str.strip))(text)
+        case "reverse":
+            text = text[::-1]
+    return f"'{text[:1000]}'"
 
 
 def _unescaped(found: re.Match[str]) -> str:

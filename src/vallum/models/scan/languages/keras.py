@@ -3,12 +3,16 @@
 # ruff: noqa: E501, SIM905  tables of names and patterns, one a line
 
 import re
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
 
 from vallum.models.scan.languages.dotted import leads_to_harm
 from vallum.models.scan.model import Verdict
+from vallum.models.scan.pickles.policy import is_standard
 from vallum.models.scan.port import Scan
 
-__all__ = ["judge_keras_object"]
+__all__ = ["judge_keras_object", "judge_training"]
 
 _FRAMEWORK = re.compile(r"(?:keras|tf_keras|tensorflow\.keras|tensorflow\.python\.keras|keras_core)(?:\.|\Z)")
 _AREAS = re.compile(
@@ -23,10 +27,23 @@ _ACTIVATIONS = frozenset(
 )
 _VOCABULARIES = frozenset("TextVectorization StringLookup IntegerLookup IndexLookup".split())
 _LANGUAGE = frozenset(
-    "__tuple__ __tensor__ __numpy__ __bytes__ __ellipsis__ __slice__ __typespec__ __complex__ __set__".split()
+    "__keras_tensor__ __tuple__ __tensor__ __numpy__ __bytes__ __ellipsis__ __slice__ __typespec__ __complex__ __set__".split()
 )
 _FUNCTION_LAYERS = frozenset(
     "TFOpLambda SlicingOpLambda ClassMethod InstanceMethod InstanceProperty TensorFlowOpLayer".split()
+)
+_FUNCTIONS = frozenset(
+    """binary_accuracy binary_crossentropy binary_focal_crossentropy categorical_accuracy categorical_crossentropy
+    categorical_focal_crossentropy categorical_generalized_cross_entropy categorical_hinge celu circle
+    concordance_correlation cosine_similarity ctc dice elu exponential gelu glu hard_shrink hard_sigmoid hard_silu
+    hard_swish hard_tanh hinge huber kl_divergence leaky_relu linear log_cosh log_sigmoid log_softmax
+    mean_absolute_error mean_absolute_percentage_error mean_squared_error mean_squared_logarithmic_error mish
+    pearson_correlation poisson relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign
+    sparse_categorical_accuracy sparse_categorical_crossentropy sparse_plus sparse_sigmoid
+    sparse_top_k_categorical_accuracy sparsemax squared_hinge squareplus swish tanh tanh_shrink threshold
+    top_k_categorical_accuracy tversky
+    acc accuracy ce crossentropy mse mae mape msle bce kld cosine cosine_proximity logcosh kullback_leibler_divergence auc
+    precision recall root_mean_squared_error binary_iou f1_score""".split()
 )
 _HARMFUL_FUNCTION = re.compile(
     r"(?:^|\.)(?:io|raw_ops|saved_model|config|compat|data|autograph)\.|py_func|numpy_function|load_|read_file|write_file|eval|exec|system"
@@ -62,12 +79,48 @@ def judge_keras_object(value: dict[str, object], place: str, scan: Scan) -> None
         )
     elif "." in name and leads_to_harm(name):
         scan.report(Verdict.BLOCK, "keras-custom-object", place, f"it asks for `{name[:120]}`")
-    elif ">" in name or (
-        isinstance(registered, str) and ">" in registered and not registered.startswith(("keras", "Keras"))
+    elif (
+        ">" in name
+        or ("module" not in value and not _is_own(name))
+        or (isinstance(registered, str) and ">" in registered and not registered.startswith(("keras", "Keras")))
     ):
         scan.report(
             Verdict.REVIEW, "keras-custom-object", place, f"`{name[:80]}` is code that the model does not bring"
         )
+
+
+def judge_training(value: dict[str, object], place: str, scan: Scan) -> None:
+    """For a mapping that says how a model was compiled: losses and metrics that are functions of somebody's."""
+    if not {"optimizer_config", "loss_weights", "weighted_metrics"} & value.keys():
+        return
+    for name in sorted(set(_strings([value.get(key) for key in ("loss", "metrics", "weighted_metrics")]))):
+        if not _is_own(name) and name.lower() not in _FUNCTIONS:
+            text = f"the loss or metric `{name[:80]}` is code that the model does not bring"
+            scan.report(Verdict.REVIEW, "keras-custom-object", place, text)
+            return
+
+
+def _strings(value: object) -> Iterator[str]:
+    waiting, left = [value], 10_000
+    while waiting and left:
+        left -= 1
+        part = waiting.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict) and "class_name" not in part:
+            waiting += part.values()
+
+
+def _is_own(name: str) -> bool:
+    return name in _own_classes() or name in _ACTIVATIONS or name in _LANGUAGE or name in ("__lambda__", "Lambda")
+
+
+@cache
+def _own_classes() -> frozenset[str]:
+    text = files(__package__).joinpath("keras_classes.txt").read_text("utf-8")
+    return frozenset(line for line in text.splitlines() if not line.startswith("#"))
 
 
 def _judge_lambda(name: str, settings: dict[str, object], place: str, scan: Scan) -> None:
@@ -106,7 +159,7 @@ def _judge_module(module: str, name: str, config: object, place: str, scan: Scan
         return
     if module == "builtins" and name == "function" and not leads_to_harm(f"x.{called}") and not leads_to_harm(called):
         scan.report(Verdict.REVIEW, "keras-custom-object", place, f"the function `{called[:80]}` is not Keras's")
-    elif leads_to_harm(dotted):
+    elif leads_to_harm(dotted) or (module != "builtins" and is_standard(module) and module.partition(".")[0] != "test"):
         scan.report(
             Verdict.BLOCK, "keras-custom-object", place, f"it asks for `{dotted[:120]}`, which runs, opens or imports"
         )

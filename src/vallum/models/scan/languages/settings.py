@@ -7,6 +7,7 @@ import re
 from vallum.models.scan.languages.dotted import DOTTED, judge_dotted, leads_to_harm
 from vallum.models.scan.languages.shell import harm_in_commands
 from vallum.models.scan.model import Verdict
+from vallum.models.scan.pickles.policy import is_standard
 from vallum.models.scan.port import Scan
 
 __all__ = ["judge_setting"]
@@ -35,7 +36,7 @@ def judge_setting(key: str, value: object, place: str, scan: Scan) -> None:
         return
     value = value.strip().strip("'\"").strip()
     if name == "loader_module":
-        if leads_to_harm(value):
+        if leads_to_harm(value) or is_standard(value):
             scan.report(Verdict.BLOCK, "config-executes", place, judge_dotted(value)[1])
         elif not _LOADERS.match(value):
             scan.report(

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from vallum.models.scan.model import Verdict
-from vallum.models.scan.pickles.reader import find_hidden, item_size, probe, read_one, read_stream
+from vallum.models.scan.pickles.machine import OPCODES
+from vallum.models.scan.pickles.probing import probe
+from vallum.models.scan.pickles.reader import find_hidden, hidden_budget, item_size, read_one, read_stream
 from vallum.models.scan.pickles.values import Global, Persistent
 from vallum.models.scan.port import Blob, Inspector, Scan
 
@@ -20,6 +22,7 @@ _HEADER = re.compile(rb"\x80[\x00-\x05]")
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 _TORCH_START = re.compile(rb"\x80.\x8a\n" + _TORCH_MAGIC.to_bytes(10, "little") + rb"\.", re.DOTALL)
 _FIRST_OPCODES = frozenset(b"cio(]})\x8c\x95\x8e\x8d\x8fXBCUTSVILFGJKMNP\x88\x89\x8a\x8b\x96\x97\x82\x83\x84gh0")
+_NAMES = re.compile(rb"[ci][^\s,;:()\"']+\n[^\s,;:()\"']+\n")
 _LONG_ENOUGH = 1 << 16  # bytes read as opcodes without an error; no text gets that far
 _MAX_NUMPY_HEADER = 1 << 16  # numpy's own limit is 10,000
 _STORAGE_BYTES = {
@@ -38,11 +41,16 @@ def _is_pickle(blob: Blob) -> bool:
     if _TORCH_START.match(head):
         return False
     if _HEADER.match(head):
-        return True
+        return len(head) < 3 or head[2] in OPCODES  # another format's length may start like one
     # Protocols 0 and 1 have no mark. Text may start as one by chance, and does not get as far as a call or a STOP.
     if not head or head[0] not in _FIRST_OPCODES:
         return False
     seen = probe(blob.data, 0)
+    if head[:1] == b"P":  # an id that only a loader of its own knows; and how every zip archive begins
+        return seen.calls > 0 and seen.blocks > 0
+    if head[:1] in b"ci" and not _NAMES.match(blob.head(256)):
+        # A table's heading: what it would import is no name, so that nothing that comes behind is ever reached.
+        return seen.capable > 0 and seen.calls > 0
     return (
         bool(seen.calls)
         or (seen.complete and seen.end > 1)
@@ -187,11 +195,14 @@ class HiddenPickleInspector:
     def recognises(self, blob: Blob) -> bool:
         if _TORCH_START.match(blob.head(32)) or _is_pickle(blob):
             return False  # read in full, trailing content included
-        return next(find_hidden(blob.data), None) is not None
+        budget = hidden_budget(len(blob))
+        return next(find_hidden(blob.data, 0, budget), None) is not None or budget.steps <= 0
 
     def inspect(self, blob: Blob, scan: Scan) -> None:
-        for offset in find_hidden(blob.data):
-            place = f"{blob.place}@{offset}"
-            scan.report(Verdict.BLOCK, "hidden-payload", place, "a pickle that runs code, inside of something else")
-            read_one(blob, scan, offset)
+        offset = next(find_hidden(blob.data, 0, hidden_budget(len(blob))), None)
+        if offset is None:
+            scan.report(Verdict.REVIEW, "limit", blob.place, "more possible pickles than are looked at")
             return
+        place = f"{blob.place}@{offset}"
+        scan.report(Verdict.BLOCK, "hidden-payload", place, "a pickle that runs code, inside of something else")
+        read_one(blob, scan, offset)

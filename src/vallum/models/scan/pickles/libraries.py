@@ -60,6 +60,8 @@ re: RegexFlag
 math: log log2 log10 log1p exp expm1 sqrt sin cos tan tanh floor ceil fabs isnan isinf pow
 operator: add sub mul truediv floordiv mod neg pos abs eq ne lt le gt ge and_ or_ xor not_ itemgetter
 numpy: ndarray dtype bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 longdouble bool
+numpy: vectorize
+numpy.lib.function_base: vectorize
 numpy: complex64 complex128 clongdouble str_ bytes_ void object_ datetime64 timedelta64 matrix recarray record
 numpy: int_ float_
 numpy: generic number integer floating inexact intc uintc longlong ulonglong double single half intp uintp flexible
@@ -89,6 +91,14 @@ numpy.random._sfc64: SFC64
 numpy.random._generator: Generator
 numpy.random.bit_generator: SeedSequence
 numpy.polynomial.polynomial: Polynomial
+numpy: poly1d
+numpy.lib.polynomial: poly1d
+numpy.lib._polynomial_impl: poly1d
+scipy.stats._kde: gaussian_kde
+scipy.optimize._optimize: OptimizeResult
+scipy.optimize.optimize: OptimizeResult
+torch.nn.parallel.data_parallel: DataParallel
+scipy.stats.kde: gaussian_kde
 scipy.sparse._csr: csr_matrix csr_array
 scipy.sparse._csc: csc_matrix csc_array
 scipy.sparse._coo: coo_matrix coo_array
@@ -109,7 +119,13 @@ scipy.interpolate._cubic: CubicSpline PchipInterpolator Akima1DInterpolator
 scipy.interpolate._fitpack2: UnivariateSpline InterpolatedUnivariateSpline
 scipy.interpolate.interpolate: interp1d
 scipy.spatial._ckdtree: cKDTree
-scipy.spatial._kdtree: KDTree
+scipy.spatial._kdtree: KDTree Rectangle
+scipy.spatial.transform._rotation: Rotation Slerp
+scipy.spatial.transform._rigid_transform: RigidTransform RigidTransform.from_matrix
+scipy.optimize._constraints: Bounds LinearConstraint
+scipy.stats._multivariate: _PSD
+scipy.stats._covariance: CovViaPSD CovViaDiagonal CovViaPrecision CovViaCholesky CovViaEigendecomposition
+scipy.optimize._zeros_py: RootResults
 scipy.special._ufuncs: expit logit
 scipy.special: expit logit
 joblib.numpy_pickle: NumpyArrayWrapper
@@ -135,7 +151,7 @@ sklearn.tree._reingold_tilford: Tree
 sklearn.utils._set_output: _SetOutputMixin
 pandas.core.frame: DataFrame
 pandas.core.series: Series
-pandas: DataFrame Series Index Timestamp Timedelta Interval Categorical
+pandas: NA NaT DataFrame Series Index Timestamp Timedelta Interval Categorical
 pandas.core.internals.managers: BlockManager SingleBlockManager
 pandas._libs.internals: _unpickle_block BlockManager
 pandas.core.internals.blocks: new_block Block NumpyBlock
@@ -196,6 +212,13 @@ torch.serialization: _get_layout
 torch.nn.functional: relu gelu silu softmax log_softmax sigmoid tanh leaky_relu elu selu relu6 softplus mish
 torch._C._nn: gelu silu
 torch.version: TorchVersion
+torch.jit._pickle: build_intlist build_doublelist build_boollist build_tensorlist restore_type_tag build_tensor_from_id
+scipy._lib.array_api_compat.numpy._aliases: asarray
+pyarrow.lib: type_for_alias _restore_array _reconstruct_record_batch schema field Field Schema DataType
+pyarrow.lib: ListType StructType DictionaryType TimestampType Decimal128Type FixedSizeBinaryType
+pandas.core.arrays.string_arrow: ArrowStringArray
+polars.dataframe.frame: DataFrame
+polars.series.series: Series
 torch.torch_version: TorchVersion
 """
     )
@@ -225,15 +248,24 @@ PATTERNS = re.compile(
         |compose(?:\.\w+)?|model_selection(?:\.\w+)?|mixture(?:\.\w+)?|manifold(?:\.\w+)?|gaussian_process(?:\.\w+)?
         |neural_network(?:\.\w+)?|covariance(?:\.\w+)?|cross_decomposition(?:\.\w+)?|semi_supervised(?:\.\w+)?
         |metrics\._scorer|metrics\._dist_metrics|utils\._metadata_requests)\._?[A-Z]\w*
+    | pandas(?:\.(?:arrays|api\.(?:types|extensions)|core(?:\.\w+)*|_libs(?:\.\w+)*|tseries(?:\.\w+)?))?
+        \.(?:\w*(?:Index|Array|Dtype|Series|DataFrame|BlockManager|Block|BlockPlacement|List|Offset)|Timestamp
+        |Timedelta|Period|Interval|NAType|NaTType|Flags|Day|Hour|Minute|Second|Week|Month(?:End|Begin)|Year(?:End|Begin))
+    | pandas\._libs\.tslibs\.offsets\.(?:_offset|[A-Z]\w*)
+    | catboost(?:\.core)?\.(?:CatBoost\w*|_CatBoostBase)
     | sklearn\.metrics\.(?:_classification|_regression|_ranking|classification|regression|ranking)
         \.[a-z]\w*_(?:score|error|loss|report|matrix|auc|precision|curve)
     | (?:sklearn|pandas|scipy)(?:\.\w+)+\.__pyx_unpickle_\w+
+    | scipy\.interpolate\._\w+\.[A-Z]\w*
+    | scipy\.stats\._(?:continuous_distns|discrete_distns|distn_infrastructure|levy_stable|multivariate)
+        \.(?:\w+_(?:gen|frozen)|rv_\w+)
     | numpy\.random\.\w+\.__pyx_unpickle_\w+
     | xgboost\.(?:sklearn|core)\.(?:XGB\w+|Booster)
     | numpy\.dtypes\.\w+DType
     | lightgbm\.(?:sklearn|basic)\.(?:LGBM\w+|Booster|_LGBM\w+)
     | torch\.nn\.modules\.\w+\.(?!Thread|Path)[A-Z]\w*
-    | torch\.optim(?:\.\w+)?\.(?:Adam|AdamW|SGD|RMSprop|Adagrad|Adadelta|Adamax|NAdam|RAdam|ASGD|LBFGS|Rprop|SparseAdam)
+    | torch\.optim(?:\.\w+)?\.(?:Ada\w+|Muon|SGD|RMSprop|NAdam|RAdam|ASGD|LBFGS|Rprop|SparseAdam)
+    | torch\.optim\.lr_scheduler\.(?:\w+LR|\w+Restarts|ReduceLROnPlateau)
     | torch\.ao\.nn\.\w+(?:\.\w+)*\.(?:Linear|Conv[123]d|LinearPackedParams|Quantize|DeQuantize|Embedding)
     """,
     re.VERBOSE,

@@ -18,15 +18,22 @@ from typing import Any, Protocol
 
 from vallum.models.scan.pickles.values import OPAQUE, Global, Made, Persistent, Span
 
-__all__ = ["Broken", "Machine", "Observer"]
+__all__ = ["OPCODES", "Broken", "Budget", "Exhausted", "Machine", "Observer"]
 
 _SHORT = 256  # longer strings are kept by place: no attribute that means anything is longer
 _KEPT_ITEMS = 4096  # of one list or dict: states and shapes are far shorter
 _KEPT_CONTAINERS = 300_000  # as empty lists 20 MB
 _KEPT_TUPLES = 3_000_000  # further ones are forgotten, and a call with a forgotten one is refused where it matters
-_KEPT_STRINGS = 10_000
+_KEPT_NAMES = 10_000
+_KEPT_STRINGS = 200_000  # long ones, by place, to look into afterwards
+_KEPT_LINES_BYTES = 16 << 20
 _MAX_NAME_BYTES = 1 << 16
 _SMALLEST_NESTED = 16  # bytes; a pickle that calls anything is longer
+_SMALLEST_CARRIED = 20  # of text: the same, encoded
+
+_FRESH_NAME = 16  # what judging a name costs, in ordinary opcodes
+_STRIDE = 4096  # opcodes between two looks at the budget
+_NO_END = 1 << 62
 
 _LINE = re.compile(rb"[^\n]*")
 _U16, _I32, _U32, _U64, _F64 = Struct("<H"), Struct("<i"), Struct("<I"), Struct("<Q"), Struct(">d")
@@ -43,6 +50,33 @@ class Broken(Exception):
         super().__init__(reason)
         self.position = position
         self.reason = reason
+
+
+class Exhausted(Broken):
+    """Not the input's error: the budget is used up, and what comes after `position` was not read."""
+
+
+class Budget:
+    """How much may still be read: `steps` opcodes, and as long as `go_on` says so. Shared by several machines.
+
+    The first `sure` opcodes are read whatever `go_on` says: what an ordinary file comes to does not depend on how busy
+    the machine is.
+    """
+
+    def __init__(self, steps: int = _NO_END, go_on: Callable[[], bool] = lambda: True, sure: int = 0) -> None:
+        self.steps = steps
+        self._sure = sure
+        self._go_on = go_on
+
+    def spend(self, steps: int) -> bool:
+        """Whether there is more."""
+        self.steps -= steps
+        self._sure -= steps
+        return self.steps > 0 and (self._sure > 0 or self._go_on())
+
+    def hasten(self, steps: int) -> None:
+        """An opcode that takes as long as that many: what is read whatever the time is the less."""
+        self._sure -= steps
 
 
 class Observer(Protocol):
@@ -72,7 +106,10 @@ class Observer(Protocol):
 class Machine:
     """One pickle. `run` returns the offset after its STOP and leaves the object in `result`. Raises Broken."""
 
-    def __init__(self, data: bytes | memoryview, observer: Observer, start: int = 0) -> None:
+    def __init__(
+        self, data: bytes | memoryview, observer: Observer, start: int = 0, budget: Budget | None = None
+    ) -> None:
+        self._budget = budget or Budget()
         self._data = data
         self._observer = observer
         self._start = start
@@ -85,14 +122,27 @@ class Machine:
         self._found: dict[tuple[str | None, str | None], Global] = {}
         self.result: Any = None
         self.persistent: list[Persistent] = []
-        self.strings: list[tuple[int, int]] = []  # the bytes objects that could be something nested
+        self.strings: list[tuple[int, int]] = []  # those that could be something nested
+        self.lines: list[str] = []  # and those that are written as a line, with escapes
+        self._lines_bytes = 0
+        self.opcodes = 0  # that were read; runs of numbers count as one
 
     def run(self) -> int:
-        position = self._start
+        """Raises Exhausted, too, when the budget ends before the pickle."""
+        while True:
+            end = self._stride()
+            if end is not None:
+                return end
+            if not self._budget.spend(_STRIDE):
+                raise Exhausted(self._start, "its machine has no more time or steps")
+
+    def _stride(self) -> int | None:
+        """Some thousand opcodes from `_start`. None when there is more, which starts at `_start` again."""
+        position, step = self._start, 0
         data, size, stack, memo = self._data, len(self._data), self._stack, self._memo
-        push, sparse, handlers = stack.append, self._sparse, _HANDLERS
+        push, sparse, handlers, strings = stack.append, self._sparse, _HANDLERS, self.strings
         try:
-            while True:
+            for step in range(_STRIDE):
                 position += 1
                 op = data[position - 1]
                 # The commonest first: these are nearly all of a real pickle.
@@ -106,6 +156,8 @@ class Machine:
                     if end > size:
                         raise Broken(position - 1, "truncated in a string")
                     push(str(data[position + 1 : end], "utf-8", "surrogatepass"))
+                    if end - position > _SMALLEST_CARRIED and len(strings) < _KEPT_STRINGS:
+                        strings.append((position + 1, end))
                     position = end
                 elif op == 0x4B:  # BININT1
                     push(data[position])
@@ -144,12 +196,15 @@ class Machine:
                         stack.extend([OPAQUE] * len(_ATOM.findall(data, bulk.start(), position)))
                 elif op == 0x2E:  # STOP
                     self.result = stack.pop()
+                    self._budget.spend(step)
                     return position
                 else:
                     handler = handlers[op]
                     if handler is None:
                         raise Broken(position - 1, f"no opcode is 0x{op:02x}")
                     position = handler(self, position)
+            self._start = position
+            return None
         except IndexError:
             reason = "truncated: it has no STOP" if position >= size else "takes from an empty stack"
             raise Broken(position - 1, reason) from None
@@ -159,13 +214,20 @@ class Machine:
             if isinstance(e, Broken | MemoryError | RecursionError):
                 raise
             raise Broken(position - 1, f"an argument that cannot be read ({type(e).__name__})") from None
+        finally:
+            self.opcodes += step
 
-    def fork(self, position: int, observer: Observer) -> "Machine":
+    def fork(self, position: int, observer: Observer, budget: Budget) -> "Machine":
         """Another machine in the same state that goes on elsewhere, for a stream that two loaders read differently."""
-        other = Machine(self._data, observer, position)
+        other = Machine(self._data, observer, position, budget)
         other._stack[:], other._marks[:], other._memo[:] = self._stack, self._marks, self._memo
         other._sparse.update(self._sparse)
         return other
+
+    @property
+    def forgot(self) -> bool:
+        """Whether there were more long strings than are kept."""
+        return len(self.strings) >= _KEPT_STRINGS or self._lines_bytes >= _KEPT_LINES_BYTES - (1 << 16)
 
     @property
     def size(self) -> int:
@@ -202,7 +264,7 @@ class Machine:
 
     def _string(self, start: int, size: int, text: bool) -> int:
         end = self._take(start, size)
-        if not text and size >= _SMALLEST_NESTED and len(self.strings) < _KEPT_STRINGS:
+        if size >= (_SMALLEST_CARRIED if text else _SMALLEST_NESTED) and len(self.strings) < _KEPT_STRINGS:
             self.strings.append((start, end))
         if size >= _SHORT:
             self._stack.append(Span(start, end, text))
@@ -241,7 +303,8 @@ class Machine:
         known = self._found.get(names)
         if known is None:
             known = Global(names[0], names[1])
-            if not self._observer.reached(known, position) and len(self._found) < _KEPT_STRINGS:
+            self._budget.hasten(_FRESH_NAME)
+            if not self._observer.reached(known, position) and len(self._found) < _KEPT_NAMES:
                 self._found[names] = known
         self._stack.append(known)
 
@@ -336,12 +399,18 @@ class Machine:
         if len(line) < 2 or line[0] != line[-1] or line[0] not in b"\"'":
             raise Broken(position - 1, "a string without quotes")
         raw = codecs.escape_decode(line[1:-1])[0]  # undocumented; what pickle itself uses
-        self._stack.append(raw.decode("latin-1"))
+        self._push_line(raw.decode("latin-1"))
         return position
+
+    def _push_line(self, text: str) -> None:
+        if len(text) >= _SMALLEST_NESTED and self._lines_bytes + len(text) < _KEPT_LINES_BYTES:
+            self._lines_bytes += len(text)
+            self.lines.append(text)
+        self._stack.append(text)
 
     def _unicode_line(self, position: int) -> int:
         line, position = self._line(position)
-        self._stack.append(line.decode("raw-unicode-escape"))
+        self._push_line(line.decode("raw-unicode-escape"))
         return position
 
     def _binstring(self, position: int) -> int:
@@ -523,7 +592,7 @@ class Machine:
 
     def _binpersid(self, position: int) -> int:
         self._stack[-1] = found = Persistent(self._stack[-1])
-        if len(self.persistent) < _KEPT_STRINGS:
+        if len(self.persistent) < _KEPT_NAMES:
             self.persistent.append(found)
         return position
 
@@ -547,4 +616,5 @@ _BY_OPCODE: dict[int, _Handler] = {
     0x92: Machine._newobj_ex, 0x69: Machine._inst, 0x6F: Machine._obj, 0x62: Machine._build,
     0x82: Machine._ext1, 0x83: Machine._ext2, 0x84: Machine._ext4, 0x50: Machine._persid, 0x51: Machine._binpersid,
 }  # fmt: skip
+OPCODES = frozenset((*_BY_OPCODE, *b"\x94\x8cK\x68q\x72\x86NG(."))
 _HANDLERS: tuple[_Handler | None, ...] = tuple(_BY_OPCODE.get(op) for op in range(256))

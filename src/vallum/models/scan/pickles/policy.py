@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from vallum.models.scan.pickles.libraries import ALLOWED, CONDITIONAL, CURATED, IMPORTED, PATTERNS, words
 
-__all__ = ["Judgement", "Standing", "decide_global"]
+__all__ = ["Judgement", "Standing", "decide_global", "is_standard", "is_tool"]
 
 
 class Standing(IntEnum):
@@ -79,15 +79,29 @@ _ACTS = words(
 _CLASS_ACTS = words(
     """
     popen shell subprocess exec eval interpreter importer downloader console unpickler command socket cdll pdb
+    file gfile filesystem server session installer launcher compiler compilation filehandle downloads
     """
 )
 # Of a library that is known, only what can be nothing else.
+_OF_METHODS = words("scipy sklearn statsmodels")  # their objects keep methods of their own classes in their state
+_OF_BLAS = re.compile(r"[sdcz][A-Z]\w*", re.ASCII)  # a class for each of its kinds of numbers
+_METHOD = re.compile(r"_?[A-Za-z]\w*\._[a-z]\w*", re.ASCII)
 _REBUILDS_CURATED = re.compile(r"_+(?:rebuild|reconstruct|restore|unpickle|pyx_unpickle|new)(?:_\w*)?")
 _REBUILDS = re.compile(
-    r"_*(?:re(?:build|construct|store|create)|unpickle|_pyx_unpickle|__pyx_unpickle|make|create|new|from|build|init"
-    r"|construct|deserialize_?from_state|unreduce|unserialize)(?:_\w*)?|\w+_(?:from_\w+|unpickle|unpickler|ctor|reconstruct"
+    r"_*(?:re(?:build|construct|store|create)|unpickle|_pyx_unpickle|__pyx_unpickle|from"
+    r"|deserialize_?from_state|unreduce|unserialize)(?:_\w*)?|_+(?:make|create|new|build|init|construct)(?:_\w*)?|\w+_(?:from_\w+|unpickle|unpickler|ctor|reconstruct"
     r"|reconstructor|rebuild)|newObj",
 )
+
+
+def is_standard(module: str) -> bool:
+    """Whether its first part is the standard library's, of this Python or another."""
+    return _RENAMED.get(root := module.partition(".")[0], root) in _STANDARD
+
+
+def is_tool(module: str) -> bool:
+    """Whether it is a tool whose purpose is to run, fetch or install."""
+    return module.partition(".")[0] in _TOOLS
 
 
 @lru_cache(maxsize=4096)
@@ -122,19 +136,18 @@ def decide_global(module: str, name: str) -> Judgement:
 def _unknown(parts: list[str], name: str) -> Judgement:
     words = {word.lower() for word in _WORD.findall(parts[-1])}
     attributes = name.split(".")
-    if all(_CLASS.fullmatch(part) for part in attributes):
+    of_blas = parts[0] == "statsmodels" and _OF_BLAS.fullmatch(name)
+    if of_blas or all(_CLASS.fullmatch(part) for part in attributes):
         if words & _CLASS_ACTS:
             return Judgement(Standing.REFUSED, "a class named for running commands or code")
         return Judgement(Standing.UNKNOWN_CLASS, "a class of a library that no policy covers")
+    if len(attributes) == 2 and parts[0] in _OF_METHODS and _METHOD.fullmatch(name) and not words & _ACTS - {"call"}:
+        return Judgement(Standing.UNKNOWN_FUNCTION, f"a method of a class of {parts[0]}")
     if len(attributes) > 1:
         return Judgement(Standing.REFUSED, "an attribute of something else, which is how a policy is walked around")
-    if parts[0] == "scipy" and re.fullmatch(r"\w+_gen|rv_\w+", name):
-        return Judgement(Standing.UNKNOWN_CLASS, "a distribution, which executes source that is part of its state")
     rebuilds = _REBUILDS_CURATED if parts[0] in CURATED else _REBUILDS
     if rebuilds.fullmatch(name) and not words & {"exec", "eval", "system", "command", "file", "url", "path"}:
         return Judgement(Standing.UNKNOWN_CLASS, "a function that rebuilds objects, of a library that no policy covers")
-    if parts[0] in CURATED:
-        return Judgement(Standing.REFUSED, f"a function of {parts[0]} that its models have no need of")
     if words & _ACTS:
         return Judgement(Standing.REFUSED, "a function named for running, opening or fetching")
     return Judgement(Standing.UNKNOWN_FUNCTION, "a function of a library that no policy covers")

@@ -1,80 +1,72 @@
 """Reads a stream of pickles, joblib's raw arrays within it, and what is hidden after or inside it."""
 
 import re
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 from vallum.models.scan.model import Verdict
-from vallum.models.scan.pickles.judge import Judge
-from vallum.models.scan.pickles.machine import Broken, Machine
+from vallum.models.scan.pickles.carried import SOURCE, Carried
+from vallum.models.scan.pickles.chance import HEADER_BITS, OLD_HEADER_BITS, is_meant
+from vallum.models.scan.pickles.judge import MAX_ENCODED, Judge
+from vallum.models.scan.pickles.machine import Broken, Budget, Exhausted, Machine
+from vallum.models.scan.pickles.probing import probe, silent
+from vallum.models.scan.pickles.starts import CANDIDATE, OLD_CANDIDATE, starts_of
+from vallum.models.scan.pickles.unread import find_capable_name
 from vallum.models.scan.pickles.values import Global, Made, Span
 from vallum.models.scan.port import Blob, Scan
 
-__all__ = ["Probe", "find_hidden", "item_size", "probe", "read_one", "read_stream"]
+__all__ = ["find_hidden", "hidden_budget", "item_size", "read_one", "read_stream"]
 
 _MAX_STACKED = 10_000
-_PROBED_BYTES = 1 << 18  # a payload is short; a benign pickle that is longer needs no guess at its start
-_MAX_CANDIDATES = 20_000
+_SURE_STEPS = 900_000  # a second, of an ordinary machine
+_MAX_CANDIDATES, _CANDIDATES_PER_BYTE = 20_000, 1 / 65_536  # random bytes have one in a million
 _MAX_NESTED = 100
+_MARK = ord("(")
+_MAX_MARKS = 4096
+_CANDIDATE_STEPS = 40  # what beginning a probe costs, in opcodes
 _MAX_FORKED = 5_000_000  # entries of stack and memo that are copied for second readings
-_MAX_INFLATED = 16 << 20
 _COPIED = 64 << 20  # bytes are read a third faster than a mapping is; larger inputs are not copied
 _WINDOW = 1 << 20
 _TOKENS = (b"__import__", b"os.", b"subprocess", b"pty.spawn", b"eval(", b"exec(", b"import socket")
 
-_CANDIDATE = re.compile(rb"\x80[\x02-\x05](?:\x95.{6}\x00\x00|[c(\x8cX}\]\x8f\x8eBCKJM)NIS\x88\x89V])", re.DOTALL)
-_OLD_CANDIDATE = re.compile(
-    rb"[(]*c(?:os|posix|nt|subprocess|builtins|__builtin__|sys|shutil|importlib|runpy|socket|pty|commands|webbrowser)"
-    rb"\n[\w.]{2,60}\n"
-)
-_SOURCE = re.compile(
-    rb"__import__\s{0,3}\(|\bos\.(?:system|popen|exec[lv]p?e?)\s{0,3}\(|\bsubprocess\.(?:run|call|Popen|check_\w+)\s{0,3}\("
-    rb"|\bpty\.spawn\("
-    rb"|\beval\(compile\(|\bexec\((?:base64|zlib|marshal|compile|__import__)|\bimport (?:socket|subprocess)\b"
-)
-_NESTED = (b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00", b"\x7fELF", b"MZ\x90\x00", b"\x93NUMPY")
+
+def hidden_budget(size: int, go_on: Callable[[], bool] = lambda: True) -> Budget:
+    """What a search in that many bytes may cost: candidates are many in a hostile file, and few in weights."""
+    return Budget(100_000 + size // 32, go_on)
 
 
-class Probe:
-    """What a look at a possible pickle shows, without a report."""
+def find_hidden(data: memoryview, start: int, budget: Budget) -> Iterator[int]:
+    """Offsets of pickles that would run something. What random bytes may look like is not named.
 
-    __slots__ = ("blocks", "calls", "capable", "complete", "end")
-
-    def __init__(self, end: int, complete: bool, judge: Judge) -> None:
-        self.end, self.complete = end, complete
-        self.calls, self.blocks, self.capable = judge.calls, judge.blocks, judge.capable
-
-
-def _silent(verdict: Verdict, technique: str, position: int, explanation: str) -> None:
-    del verdict, technique, position, explanation
-
-
-def probe(data: bytes | memoryview, start: int = 0, size: int = _PROBED_BYTES) -> Probe:
-    """`end` is relative to the start of `data`. Never raises."""
-    judge = Judge(_silent)
-    machine = Machine(memoryview(data)[start : start + size], judge)
-    try:
-        end, complete = machine.run(), True
-    except Broken as e:
-        end, complete = e.position, False
-    return Probe(start + end, complete, judge)
-
-
-def find_hidden(data: memoryview, start: int = 0) -> Iterator[int]:
-    """Offsets of pickles that would run something. What only looks like the start of one is not named."""
-    for pattern in (_CANDIDATE, _OLD_CANDIDATE):
+    Ends early when the budget does, which whoever asks can see in its `steps`.
+    """
+    most = _MAX_CANDIDATES + (len(data) - start) * _CANDIDATES_PER_BYTE
+    for pattern, header in ((CANDIDATE, HEADER_BITS), (OLD_CANDIDATE, OLD_HEADER_BITS)):
         until = start
-        for tried, match in enumerate(pattern.finditer(data, start)):
-            if tried > _MAX_CANDIDATES:
-                break
-            if match.start() < until:
+        for tried, candidate in enumerate(starts_of(pattern, data, start)):
+            if tried > most:
+                budget.steps = 0
+            if budget.steps <= 0:
+                return
+            at = _marks_before(data, candidate, start)
+            if at < until:
                 continue
-            found = probe(data, match.start())
-            if found.blocks and found.calls:
-                yield match.start()
+            found = probe(data, at, budget=budget)
+            budget.steps -= _CANDIDATE_STEPS
+            meant = is_meant(header, found.opcodes, found.name_bits, found.complete)
+            if found.blocks and found.calls and meant:
+                yield at
                 until = found.end
+
+
+def _marks_before(data: memoryview, at: int, start: int) -> int:
+    """Where the marks that a protocol-0 pickle begins with begin. Not part of the pattern, which is searched for by its
+    first letter thirty times faster than by a class of them."""
+    least = max(start, at - _MAX_MARKS)
+    while at > least and data[at - 1] == _MARK:
+        at -= 1
+    return at
 
 
 def item_size(descriptor: Any) -> int | None:
@@ -99,9 +91,12 @@ class _Stream:
         self.blob = blob
         self.scan = scan
         self.data = data
-        self.judge = Judge(self.report, self._array)
-        self.machine = Machine(self.data, self.judge, start)
+        self.judge = Judge(self.report, self._array, data)
+        self.budget = Budget(go_on=scan.may_go_on, sure=_SURE_STEPS)
+        self.machine = Machine(self.data, self.judge, start, self.budget)
         self._forked = 0
+        self._limited = False
+        self._second = hidden_budget(len(blob), scan.may_go_on)
 
     def report(self, verdict: Verdict, technique: str, position: int, explanation: str) -> None:
         self.scan.report(verdict, technique, f"{self.blob.place}@{position}", explanation)
@@ -115,7 +110,7 @@ class _Stream:
             raise Broken(after, "an array whose length is not known")
         self._second_reading(after)
         if item == -1:
-            nested = Machine(self.data, self.judge, after)
+            nested = Machine(self.data, self.judge, after, self.budget)
             return nested.run()
         if isinstance(state.get("numpy_array_alignment_bytes"), int) and after < len(self.data):
             after += 1 + self.data[after]
@@ -126,10 +121,13 @@ class _Stream:
         return end
 
     def _second_reading(self, position: int) -> None:
-        if self._forked > _MAX_FORKED:
+        if self._forked > _MAX_FORKED or self._second.steps <= 0:
+            if not self._limited:
+                self._limited = True
+                self.report(Verdict.REVIEW, "limit", position, "more arrays than are read both ways")
             return
-        judge = Judge(_silent)
-        other = self.machine.fork(position, judge)
+        judge = Judge(silent, data=self.data)
+        other = self.machine.fork(position, judge, self._second)
         self._forked += other.size
         with suppress(Broken):
             other.run()
@@ -174,54 +172,59 @@ def read_one(blob: Blob, scan: Scan, start: int, data: bytes | memoryview | None
     end: int | None = None
     try:
         end = stream.machine.run()
+    except Exhausted as e:
+        stream.report(Verdict.REVIEW, "limit", e.position, "the rest of it was not read: it takes too long")
+        if (named := find_capable_name(stream.blob, e.position)) is not None:
+            at, name = named
+            stream.report(Verdict.BLOCK, "pickle-dangerous-global", at, f"{name[:120]}: in what was not read")
+        else:
+            _report_hidden(stream.blob, scan, e.position, "a pickle that runs code, in what was not read")
     except Broken as e:
         stream.report(Verdict.REVIEW, "pickle-malformed", e.position, e.reason)
-        for hidden in find_hidden(blob.data, e.position):
-            stream.report(Verdict.BLOCK, "hidden-payload", hidden, "a pickle that runs code, after one that breaks off")
-            break
+        _report_hidden(stream.blob, scan, e.position, "a pickle that runs code, after one that breaks off")
     stream.judge.finish()
     _look_into_strings(stream)
     return end, stream.machine
 
 
+def _report_hidden(blob: Blob, scan: Scan, position: int, what: str) -> None:
+    budget = hidden_budget(len(blob) - position)
+    hidden = next(find_hidden(blob.data, position, budget), None)
+    if hidden is not None:
+        scan.report(Verdict.BLOCK, "hidden-payload", f"{blob.place}@{hidden}", what)
+    elif budget.steps <= 0:
+        scan.report(Verdict.REVIEW, "limit", f"{blob.place}@{position}", "more possible pickles than are looked at")
+
+
 def _look_into_strings(stream: _Stream) -> None:
-    data, looked = memoryview(stream.data), 0
+    """What the strings carry: something packed or pickled, as it is or encoded."""
+    data = memoryview(stream.data)
     for given in stream.judge.nested[:_MAX_NESTED]:
         nested = data[given.start : given.end] if isinstance(given, Span) else memoryview(given)
         stream.scan.descend(stream.blob, "storage", nested)
     loaded = {given.start for given in stream.judge.nested if isinstance(given, Span)}
+    carried = Carried(stream.blob, stream.scan)
     for start, end in stream.machine.strings:
-        if start in loaded or looked >= _MAX_NESTED:
-            continue
-        head = bytes(data[start : start + 8])
-        if head.startswith(_NESTED):
-            looked += 1
-            stream.scan.descend(stream.blob, f"bytes@{start}", data[start:end])
-        elif head[:1] == b"\x80" and 2 <= head[1] <= 5 and (shown := probe(data[:end], start)) and shown.calls:
-            looked += 1
-            if shown.complete or shown.blocks:
-                stream.scan.descend(stream.blob, f"bytes@{start}", data[start:end])
-        elif head[:1] == b"\x78" and head[1] in (0x01, 0x5E, 0x9C, 0xDA):
-            looked += 1
-            _inflate(stream, data[start:end], start)
-
-
-def _inflate(stream: _Stream, packed: memoryview, start: int) -> None:
-    try:
-        unpacked = zlib.decompressobj().decompress(packed, 1 << 12)
-        if not (_SOURCE.search(unpacked) or probe(unpacked).calls) or not stream.scan.may_unpack(_MAX_INFLATED):
-            return
-        unpacked = zlib.decompressobj().decompress(packed, _MAX_INFLATED)
-    except zlib.error:
-        return
-    stream.scan.descend(stream.blob, f"zlib@{start}", unpacked)
+        if carried.left <= 0:
+            break
+        if start not in loaded:
+            carried.look_into(data[start:end], start)
+    for number, line in enumerate(stream.machine.lines):
+        with suppress(UnicodeEncodeError):
+            carried.look_into(memoryview(line.encode("latin-1")), number)
+    for number, said in enumerate(stream.judge.encoded):
+        text = said if isinstance(said, str) else str(data[said.start : said.end], "utf-8", "surrogatepass")
+        with suppress(UnicodeEncodeError):
+            carried.look_into(memoryview(text.encode("latin-1")), number)
+    if carried.left <= 0 or stream.machine.forgot or len(stream.judge.encoded) >= MAX_ENCODED:
+        stream.scan.report(Verdict.REVIEW, "limit", stream.blob.place, "more long strings than are looked into")
 
 
 def _find_source(data: memoryview) -> int | None:
     """Where code begins that names what it runs. Plain searches first: the pattern alone takes a second for 10 MB."""
     for start in range(0, len(data), _WINDOW):
         window = bytes(data[start : start + _WINDOW + 256])
-        if any(token in window for token in _TOKENS) and (found := _SOURCE.search(window)):
+        if any(token in window for token in _TOKENS) and (found := SOURCE.search(window)):
             return start + found.start()
     return None
 
@@ -250,6 +253,4 @@ def read_stream(blob: Blob, scan: Scan, start: int = 0) -> None:
     scan.report(
         Verdict.REVIEW, "hidden-payload", f"{blob.place}@{position}", f"{size - position} bytes after the last pickle"
     )
-    for hidden in find_hidden(blob.data, position):
-        scan.report(Verdict.BLOCK, "hidden-payload", f"{blob.place}@{hidden}", "a pickle that runs code, after the end")
-        break
+    _report_hidden(blob, scan, position, "a pickle that runs code, after the end")

@@ -1,0 +1,104 @@
+"""What judging let pass, treated and sealed: a version's rows under its key, and those that are held under theirs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from sqlalchemy import Row
+
+from vallum.data.catalogue.earlier import EarlierVersions
+from vallum.data.catalogue.model import Against, highest_class
+from vallum.data.catalogue.parts import Parts, part_rows
+from vallum.data.catalogue.ports import SignReport
+from vallum.data.catalogue.reversion import rechunked
+from vallum.data.catalogue.versions import NewCase, NewVersion, draw_key, seal_report
+from vallum.kernel.ids import new_id
+from vallum.kernel.keys import Keyring
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from vallum.data.catalogue.judging import Judged
+    from vallum.data.catalogue.treating import KeptTreatments, Treating
+
+__all__ = ["Sealing", "against_of"]
+
+_ROW = "__vallum_row"
+
+
+class Sealing:
+    """Safe to share between threads."""
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        parts: Parts,
+        sign: SignReport,
+        treatments: "KeptTreatments",
+        earlier: EarlierVersions,
+        retention_days: Mapping[str, int],
+    ) -> None:
+        self._keyring = keyring
+        self._parts = parts
+        self._sign = sign
+        self._treatments = treatments
+        self._earlier = earlier
+        self._retention_days = retention_days
+
+    def seal(self, row: Row[Any], agreed: Any, judged: "Judged", asked: bytes) -> tuple[NewVersion, NewCase | None]:
+        """Only what passed is kept as rows; of a version that failed, what its case holds."""
+        self._sign.prepare()
+        dataset, owner = row.dataset, new_id("dsv")
+        key, sealed_key = draw_key(self._keyring, "version", owner)
+        purpose = row.purpose or agreed.purpose
+        bad = sorted({reason.row for reason in judged.reasons})
+        treating = self._treatments.treating(dataset, purpose, judged.treatments, row.file_name, bad)
+        names = [c.name for c in judged.columns]
+        schema = treating.apply(judged.kept.collect_schema().to_frame(), 0, names)
+        frames = self._treated(judged, treating, names) if judged.passed else iter(())
+        layout, content = self._parts.write(key, dataset, owner, judged.columns, frames, schema)
+        changed = dict(treating.changed)
+        case = None
+        try:
+            if judged.held.height:
+                case = self._held(dataset, judged, treating)
+        except BaseException:
+            self._parts.drop(part.blob for part in layout.parts)
+            raise
+        own = agreed.retention.days if agreed.retention is not None else None
+        days = own or self._retention_days[highest_class(judged.columns)]
+        told = [one.as_json() | {"values": changed[name]} for name, one in judged.treatments.items()]
+        said = {**judged.report, "treatments": told, "against": against_of(row)}
+        report, report_sha256 = seal_report(key, owner, msgspec.json.encode(said))
+        new = NewVersion(
+            owner, dataset, judged.passed, judged.columns, judged.dropped, purpose, row.file_name, row.sha256,
+            bytes(row.contract), content, report, report_sha256, layout, sealed_key, judged.held.height, days,
+            against=against_of(row), asked=asked,
+        )  # fmt: skip
+        return new, case
+
+    def _treated(self, judged: "Judged", treating: "Treating", names: Sequence[str]) -> "Iterator[pl.DataFrame]":
+        first = 0
+        for frame in _in_parts(judged.kept, len(judged.columns)):
+            yield treating.apply(frame, first, names)
+            first += frame.height
+
+    def _held(self, dataset: str, judged: "Judged", treating: "Treating") -> NewCase:
+        """Treated like the rest: what is let out later becomes a version, and what is not is nobody's to keep."""
+        owner = new_id("qcs")
+        key, sealed_key = draw_key(self._keyring, "case", owner)
+        names = [_ROW, *(c.name for c in judged.columns)]
+        held = treating.apply(judged.held, 0, names, lenient=True)
+        frames = _in_parts(held.lazy(), len(judged.columns) + 1)
+        layout, _ = self._parts.write(key, dataset, owner, judged.columns, frames, held.clear())
+        affected = self._earlier.affected(dataset, held.drop(_ROW))
+        return NewCase(owner, judged.columns, judged.reasons, affected, layout, sealed_key)
+
+
+def against_of(row: Row[Any]) -> Against:
+    """What an intake is held against."""
+    return msgspec.json.decode(row.against or b"{}", type=Against)
+
+
+def _in_parts(frame: "pl.LazyFrame", columns: int) -> "Iterator[pl.DataFrame]":
+    return rechunked(frame.collect_batches(maintain_order=True, engine="streaming"), part_rows(columns))

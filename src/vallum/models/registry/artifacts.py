@@ -1,0 +1,260 @@
+"""Files of models between the network, the blob store and a private folder: each byte is read once, and sealed before
+it is stored.
+
+Every upload has a key of its own, sealed under the purpose `artifacts`; its files are streams (`kernel.keys.streaming`)
+under that key, bound to the model's name, the version's number and the file's path, so that no blob opens in another's
+place. Erasing that key erases them all. The plaintext that the scanner needs is spooled as it arrives, in a folder for
+this user alone; what this very process has not spooled, or what is gone, is opened from its blob again.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import mkdtemp
+from threading import Lock
+from time import time
+from typing import Any, NamedTuple, Protocol
+
+from vallum.kernel.errors import Invalid, NotFound, Unavailable
+from vallum.kernel.keys import SealBroken, decrypt_stream, encrypt_stream
+from vallum.models.registry.model import ModelFile, VersionDamaged
+
+__all__ = ["Artifacts", "BlobStore", "Place", "StoredFile", "sweep_spool"]
+
+_PIECE_BYTES = 1 << 20  # what is given to the store and to clients at once
+_SPOOLED_SECONDS = 3600  # plaintext of an upload that nobody completes lies no longer; its blobs stay for the day
+
+
+class BlobStore(Protocol):
+    """What of `kernel.store.blobs.Blobs` is needed here."""
+
+    def put_stream(self, name: str, chunks: Iterable[bytes]) -> None: ...
+
+    def stream(self, name: str) -> Iterator[bytes]: ...
+
+    def list(self, prefix: str = "") -> list[str]: ...
+
+    def delete(self, name: str) -> None: ...
+
+
+class Place(NamedTuple):
+    """What a file is bound to: it opens nowhere else."""
+
+    model: str
+    number: int
+    path: str
+
+    @property
+    def aad(self) -> bytes:
+        """Names hold no NUL, so no two places read alike."""
+        return b"\x00".join((b"model_files", self.model.encode(), b"%d" % self.number, self.path.encode()))
+
+    def part(self, begin: int) -> bytes:
+        """Of a part that begins there: it opens at no other place of the file, and for no whole file."""
+        return b"\x00".join((self.aad, b"part", b"%d" % begin))
+
+
+class StoredPart(NamedTuple):
+    begin: int
+    size: int
+    blob: str
+
+
+class StoredFile(NamedTuple):
+    """In one blob, or in one for each of its parts."""
+
+    file: ModelFile
+    blob: str
+    parts: tuple[StoredPart, ...] = ()
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        return tuple(part.blob for part in self.parts) or (self.blob,)
+
+
+class Artifacts:
+    """Safe to share between threads."""
+
+    def __init__(self, blobs: BlobStore, spool: Path) -> None:
+        """`spool` is made when needed. It wants a file system for this service alone, encrypted or in memory."""
+        self._blobs = blobs
+        self._spool = spool
+        self._lock = Lock()
+        self._spooled: set[str] = set()  # blobs whose plaintext this process has written down whole
+
+    def take(self, key: bytes, place: Place, blob: str, chunks: Iterable[bytes]) -> ModelFile:
+        """Hash, spool and seal what arrives, in one read of it; nothing is left when anything fails.
+
+        Raises Unavailable when there is no room or the store does not answer; and whatever `chunks` raises.
+        """
+        digest = hashlib.sha256()
+        size = self._take(key, place.aad, blob, chunks, digest)
+        return ModelFile(place.path, digest.hexdigest(), size)
+
+    def take_part(self, key: bytes, place: Place, begin: int, blob: str, chunks: Iterable[bytes], digest: Any) -> int:
+        """As `take`, of the bytes from `begin` on; `digest` goes on with them. Returns how many there are."""
+        return self._take(key, place.part(begin), blob, chunks, digest)
+
+    def _take(self, key: bytes, aad: bytes, blob: str, chunks: Iterable[bytes], digest: Any) -> int:
+        size = 0
+        spooled = self._spool_of(blob)
+
+        def told() -> Iterator[bytes]:
+            """Hashing takes as long as all else together, and so has a thread of its own; writing down has another."""
+            nonlocal size
+            under_way: list[Future[Any]] = []
+            for chunk in chunks:
+                _finish(under_way)
+                under_way = [pool.submit(digest.update, chunk), pool.submit(out.write, chunk)]
+                size += len(chunk)
+                yield chunk
+            _finish(under_way)
+
+        try:
+            with _no_room(), open(_created(spooled), "wb") as out, ThreadPoolExecutor(2, "taking") as pool:
+                self._blobs.put_stream(blob, _joined(encrypt_stream(key, told(), aad)))
+        except BaseException:
+            spooled.unlink(missing_ok=True)
+            self.drop([blob])
+            raise
+        with self._lock:
+            self._spooled.add(blob)
+        return size
+
+    def open(self, key: bytes, place: Place, stored: StoredFile) -> Iterator[bytes]:
+        """A file's bytes in pieces, each authentic and in its place; the file is whole when this ends without raising.
+
+        Raises VersionDamaged when the blob is gone, altered, cut, another's, or not what its digest says.
+        """
+        digest, size = hashlib.sha256(), 0
+        for part in stored.parts or (None,):
+            for piece in self._pieces(key, place, stored.blob) if part is None else self.open_part(key, place, part):
+                digest.update(piece)
+                size += len(piece)
+                yield piece
+        if (digest.hexdigest(), size) != (stored.file.sha256, stored.file.size):
+            raise VersionDamaged(f"{place.path} of {place.model}/{place.number} is not what was uploaded")
+
+    def open_part(self, key: bytes, place: Place, part: StoredPart) -> Iterator[bytes]:
+        """Raises VersionDamaged, as `open` does."""
+        return self._pieces(key, place, part.blob, part.begin)
+
+    def _pieces(self, key: bytes, place: Place, blob: str, begin: int | None = None) -> Iterator[bytes]:
+        aad = place.aad if begin is None else place.part(begin)
+        try:
+            yield from _joined(decrypt_stream(key, self._blobs.stream(blob), aad))
+        except (NotFound, SealBroken) as e:
+            why = "is gone" if isinstance(e, NotFound) else "was altered"
+            raise VersionDamaged(f"{place.path} of {place.model}/{place.number} {why} in the blob store") from e
+
+    def write(self, key: bytes, model: str, number: int, stored: Sequence[StoredFile], folder: Path) -> None:
+        """Every file below `folder`, for its owner to read. Raises as `open` does, and Unavailable without room."""
+        with _no_room():
+            for one in stored:
+                with open(_created(folder / one.file.path, 0o400), "wb") as out:
+                    for piece in self.open(key, Place(model, number, one.file.path), one):
+                        out.write(piece)
+
+    @contextmanager
+    def laid_out(self, key: bytes, model: str, number: int, stored: Sequence[StoredFile]) -> Iterator[Path]:
+        """All files as the model's folder, to be scanned; gone after the block. Raises as `write` does."""
+        with _no_room():
+            self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = Path(mkdtemp(prefix="scan-", dir=self._spool))
+        try:
+            absent = []
+            for one in stored:
+                with self._lock:
+                    known = self._spooled.issuperset(one.blobs)
+                    self._spooled.difference_update(one.blobs)
+                spooled = [self._spool_of(blob) for blob in one.blobs]
+                if known and all(path.exists() for path in spooled):
+                    with _no_room():
+                        path = folder / one.file.path
+                        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                        spooled[0].rename(path)
+                        _append(path, spooled[1:])
+                else:
+                    absent.append(one)
+            self.write(key, model, number, absent, folder)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def drop(self, blobs: Iterable[str]) -> None:
+        """What cannot be deleted now is left for `drop_all_but`: without its key it is noise."""
+        for blob in blobs:
+            with self._lock:
+                self._spooled.discard(blob)
+            self._spool_of(blob).unlink(missing_ok=True)
+            with suppress(Unavailable):
+                self._blobs.delete(blob)
+
+    def drop_all_but(self, upload: str, kept: Iterable[str]) -> None:
+        """Blobs of an upload that nothing names: of files that came twice, or whose sender left. Raises Unavailable."""
+        for blob in set(self._blobs.list(f"models/{upload}")) - set(kept):
+            self._blobs.delete(blob)
+
+    def _spool_of(self, blob: str) -> Path:
+        return self._spool / blob.replace("/", "-")
+
+
+def sweep_spool(spool: Path) -> None:
+    """Remove plaintext that was left: of uploads not completed within the hour, of processes that died."""
+    past = time() - _SPOOLED_SECONDS
+    for path in spool.glob("*") if spool.is_dir() else ():
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime > past:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+
+
+def _append(path: Path, others: Sequence[Path]) -> None:
+    """Each is gone when it is there: no two copies of a large model lie on the disk at once."""
+    for other in others:
+        with path.open("ab") as out, other.open("rb") as given:
+            shutil.copyfileobj(given, out, _PIECE_BYTES)
+        other.unlink()
+
+
+def _finish(under_way: Iterable[Future[Any]]) -> None:
+    with _no_room():  # said here, or the store would call it its own
+        for work in under_way:
+            work.result()
+
+
+def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """In larger pieces: each one given on costs as much as some hundred kilobytes."""
+    held: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= _PIECE_BYTES:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)
+
+
+def _created(path: Path, mode: int = 0o600) -> int:
+    """Opened for writing, made by this very call: nothing that lies there already is written through."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+
+
+@contextmanager
+def _no_room() -> Iterator[None]:
+    try:
+        yield
+    except (NotADirectoryError, IsADirectoryError, FileExistsError) as e:
+        raise Invalid("a path in the model is both a file and a folder, or lies there already") from e
+    except OSError as e:
+        raise Unavailable(f"the model's files cannot be written here: {e.strerror or type(e).__name__}") from e

@@ -1,0 +1,1 @@
+"""Where releases meet the other parts of the platform."""
