@@ -1,12 +1,15 @@
 """Passwords: Argon2id (RFC 9106), a floor on their length, and the same work for names that do not exist."""
 
+import secrets
 import unicodedata
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 
 from vallum.kernel.errors import Invalid, LimitExceeded
 
@@ -26,7 +29,7 @@ class Passwords:
         self._hasher = hasher or PasswordHasher()
         self._slots = BoundedSemaphore(_AT_ONCE)
         self._queue = BoundedSemaphore(_AT_ONCE + _WAITING)
-        self._nobody = self._hasher.hash("nobody has this password")
+        self._nobody = _random_hash(self._hasher)
 
     def hash(self, password: str, name: str) -> str:
         """Raises Invalid for a password that is too short, too long, or the name."""
@@ -60,6 +63,19 @@ class Passwords:
                 yield
         finally:
             self._queue.release()
+
+
+def _random_hash(hasher: PasswordHasher) -> str:
+    """What no password matches and takes the same work to try: of `hasher`'s costs, and drawn instead of derived.
+
+    So that starting a process, of which most never see a password, costs no derivation.
+    """
+
+    def draw(size: int) -> str:
+        return b64encode(secrets.token_bytes(size)).decode().rstrip("=")
+
+    costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2id$v={ARGON2_VERSION}${costs}${draw(hasher.salt_len)}${draw(hasher.hash_len)}"
 
 
 def _normal(password: str) -> str:
