@@ -2,6 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Where this is set, every command would compile hundreds of modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run setup test lint bench docs guards
 
 run: $(VENV)/.installed
@@ -15,12 +18,14 @@ $(VENV)/.installed: requirements.lock requirements-build.lock pyproject.toml
 	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --require-hashes -r requirements-build.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q src
 	touch $@
 
 $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q src tests
 	touch $@ $(VENV)/.installed
 
 test: setup

@@ -1,25 +1,19 @@
-"""The databases every store test runs against: SQLite in a fresh folder, PostgreSQL in a fresh database."""
+"""The databases every store test runs against: SQLite in a fresh folder, and PostgreSQL."""
 
-import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
 import pytest
+from databases import MigratedDatabases, fresh_database, migrate_url
 from hypothesis import HealthCheck, settings
-from sqlalchemy import create_engine, text
 
 from vallum.kernel.store.records import Records
-from vallum.kernel.store.schema import migrate
 
 # A loaded machine is slow, which says nothing about the code; what takes too long meets the test's own time limit.
 settings.register_profile("vallum", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 settings.load_profile("vallum")
-
-POSTGRES = os.environ.get("VALLUM_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -28,19 +22,34 @@ def records_url(request, tmp_path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'records.db'}"
         return
-    with _database() as url:
+    with fresh_database() as url:
         yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def migrated_url(request, tmp_path, migrated_file, migrated_database) -> Iterator[str]:
-    """A database with the present schema and nothing in it: a copy, twenty times faster than migrating."""
+def migrated_url(request, tmp_path, migrated_file, migrated_databases) -> Iterator[str]:
+    """A database with the present schema and nothing in it, twenty times faster than migrating."""
     if request.param == "sqlite":
         shutil.copy(migrated_file(), tmp_path / "records.db")
         yield f"sqlite:///{tmp_path / 'records.db'}"
         return
-    with _database(migrated_database()) as url:
+    with migrated_databases.lend() as url:
         yield url
+
+
+@pytest.fixture
+def records(migrated_url) -> Iterator[Records]:
+    opened = Records(migrated_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def empty_records(records_url) -> Iterator[Records]:
+    """What migrations begin with."""
+    opened = Records(records_url)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")
@@ -48,49 +57,14 @@ def migrated_file(tmp_path_factory) -> Callable[[], Path]:
     @cache
     def made() -> Path:
         file = tmp_path_factory.mktemp("migrated") / "records.db"
-        _migrate(f"sqlite:///{file}")
+        migrate_url(f"sqlite:///{file}")
         return file
 
     return made
 
 
 @pytest.fixture(scope="session")
-def migrated_database() -> Iterator[Callable[[], str]]:
-    with ExitStack() as stack:
-
-        @cache
-        def made() -> str:
-            url = stack.enter_context(_database())
-            _migrate(url)
-            return url.rpartition("/")[2]
-
-        yield made
-
-
-def _migrate(url: str) -> None:
-    records = Records(url, pool_size=1)
-    try:
-        migrate(records)
-    finally:
-        records.close()
-
-
-@contextmanager
-def _database(template: str = "template1") -> Iterator[str]:
-    name = f"vallum_test_{uuid.uuid4().hex[:12]}"
-    admin = create_engine(POSTGRES.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
-    try:
-        with admin.connect() as conn:
-            conn.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-        yield POSTGRES.rsplit("/", 1)[0] + f"/{name}"
-        with admin.connect() as conn:
-            conn.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    finally:
-        admin.dispose()
-
-
-@pytest.fixture
-def records(records_url) -> Iterator[Records]:
-    opened = Records(records_url)
-    yield opened
-    opened.close()
+def migrated_databases() -> Iterator[MigratedDatabases]:
+    made = MigratedDatabases()
+    yield made
+    made.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import threading
 from collections import Counter
 
@@ -384,29 +385,44 @@ class Running:
         return await self.post("/v1/chat/completions", body, application=application)
 
 
+@pytest.fixture(scope="module")
+def applied(upstream, tmp_path_factory):
+    """The data folder of an installation that has the secret and the configuration."""
+    settings = _settings(tmp_path_factory.mktemp("applied"))
+    prepare(settings)
+    platform = Platform.open(settings)
+    platform.start()
+    try:
+        models = [f'[models.{name}]\nprovider = "up"' for name in MODELS]
+        allowed = ", ".join(f'"{name}"' for name in (*MODELS, "dead", "dead-with-fallback", "claude"))
+        files = {"a.toml": CONFIGURATION.format(url=upstream.url, models=allowed) + "\n".join(models)}
+        secret = {"value": "upstream-credential", "consumers": ["provider:up", "provider:claude"]}
+        running = Running(platform, None)
+        running.perform("put_secret", path={"name": "up"}, body=secret)
+        running.perform("apply", body={"files": files})
+    finally:
+        platform.close()
+    return settings.data_path
+
+
 @pytest.fixture
 def settings(tmp_path):
-    return load_settings(None, {}, {"data": str(tmp_path / "data"), "gateway.read_timeout_seconds": 0.5})
+    return _settings(tmp_path)
+
+
+def _settings(folder):
+    return load_settings(None, {}, {"data": str(folder / "data"), "gateway.read_timeout_seconds": 0.5})
 
 
 @pytest.fixture
-async def gateway(settings, upstream):
-    prepare(settings)
+async def gateway(settings, applied):
+    shutil.copytree(applied, settings.data_path)
     app = build_app(settings, "gateway")
     to_app, from_app = asyncio.Queue(), asyncio.Queue()
     living = asyncio.create_task(app({"type": "lifespan"}, to_app.get, from_app.put))
     await to_app.put({"type": "lifespan.startup"})
     assert (await from_app.get())["type"] == "lifespan.startup.complete"
     running = Running(app._platform, app)
-    models = [f'[models.{name}]\nprovider = "up"' for name in MODELS]
-    allowed = ", ".join(f'"{name}"' for name in (*MODELS, "dead", "dead-with-fallback", "claude"))
-    files = {"a.toml": CONFIGURATION.format(url=upstream.url, models=allowed) + "\n".join(models)}
-    running.perform(
-        "put_secret",
-        path={"name": "up"},
-        body={"value": "upstream-credential", "consumers": ["provider:up", "provider:claude"]},
-    )
-    running.perform("apply", body={"files": files})
     running.key()
     yield running
     await to_app.put({"type": "lifespan.shutdown"})

@@ -243,9 +243,14 @@ class Slow:
         return SentenceCursor(self.find)
 
 
-@pytest.mark.parametrize("stream", [False, True])
-async def test_a_plug_in_that_hangs_ends_its_own_request_alone(gateway, monkeypatch, stream):
+@pytest.fixture
+def slow_plug_in(monkeypatch):
+    """There before the gateway, which opens its guards as it starts."""
     monkeypatch.setattr("vallum.guards.build.load_plugin", lambda name: Slow())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_plug_in_that_hangs_ends_its_own_request_alone(slow_plug_in, gateway, stream):
     path = "/v1/chat/completions"
     fine = await gateway.post(path, body(("user", "hello"), say="All is well."), application="plugged")
     assert fine.status_code == 200

@@ -17,7 +17,6 @@ from vallum.inventory.network import problem_with_url
 from vallum.kernel.clock import SystemClock
 from vallum.kernel.errors import Invalid
 from vallum.kernel.store.epochs import EpochWatch
-from vallum.kernel.store.records import metadata
 from vallum.kernel.values import AssetRef
 
 FILE = """
@@ -39,8 +38,6 @@ requests_per_minute = 60
 
 @pytest.fixture
 def inventory(records):
-    with records.write() as conn:
-        metadata.create_all(conn)
     return Inventory(records, SystemClock())
 
 

@@ -337,10 +337,6 @@ def test_a_missing_extra_is_named(monkeypatch):
 
 
 def test_a_file_is_made_once(tmp_path, records):
-    from vallum.kernel.store.records import metadata
-
-    with records.write() as conn:
-        metadata.create_all(conn)
     settings = load_settings(None, {}, {"data": str(tmp_path / "data")})
     make_root(settings, records)
     before = (tmp_path / "data" / "root.key").read_bytes()

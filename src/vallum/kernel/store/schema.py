@@ -5,7 +5,7 @@ Migrations only go forward: going back is restoring a backup, since the ledger c
 
 from pathlib import Path
 
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 
 from vallum.kernel.errors import Unavailable
 from vallum.kernel.store.records import Records
@@ -25,13 +25,15 @@ class SchemaBehind(Unavailable):
 
 def migrate(records: Records) -> None:
     """Apply what is missing, whole or not at all. Safe to call from several processes at once."""
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util.exc import CommandError
-
     with records.write() as conn:
         if conn.dialect.name == "postgresql":
             conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        if _version(conn) == HEAD:
+            return
+        from alembic import command  # a third of a second that only a database that lacks something costs
+        from alembic.config import Config
+        from alembic.util.exc import CommandError
+
         config = Config()
         config.set_main_option("script_location", str(_FOLDER))
         config.attributes["connection"] = conn
@@ -44,8 +46,12 @@ def migrate(records: Records) -> None:
 def check_schema(records: Records) -> None:
     """Raises SchemaBehind unless the database is exactly of this release."""
     with records.read() as conn:
-        found = None
-        if inspect(conn).has_table("schema_version"):
-            found = conn.execute(text("SELECT version_num FROM schema_version")).scalar_one_or_none()
+        found = _version(conn)
     if found != HEAD:
         raise SchemaBehind(f"the database is at {found or 'no version'}, this release needs {HEAD}: run vallum migrate")
+
+
+def _version(conn: Connection) -> str | None:
+    if not inspect(conn).has_table("schema_version"):
+        return None
+    return conn.execute(text("SELECT version_num FROM schema_version")).scalar_one_or_none()

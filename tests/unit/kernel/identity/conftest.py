@@ -6,7 +6,6 @@ from argon2 import PasswordHasher
 
 from vallum.kernel.identity import Identity, Passwords
 from vallum.kernel.keys import FileRoot, Keyring
-from vallum.kernel.store.records import metadata
 
 PASSWORD = "correct horse battery"
 
@@ -31,8 +30,6 @@ def clock():
 
 @pytest.fixture
 def keyring(records, tmp_path, clock):
-    with records.write() as conn:
-        metadata.create_all(conn)
     return Keyring(records, FileRoot.create(tmp_path / "root.key", None), clock)
 
 

@@ -1,10 +1,8 @@
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from vallum.kernel.keys import FileRoot, Keyring, Vault
-from vallum.kernel.store.records import Records, metadata
 
 
 class SetClock:
@@ -26,13 +24,6 @@ def clock():
 @pytest.fixture
 def root(tmp_path):
     return FileRoot.create(tmp_path / "root.key", None)
-
-
-@pytest.fixture
-def records(records) -> Iterator[Records]:
-    with records.write() as conn:
-        metadata.create_all(conn)
-    return records
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from vallum.kernel.errors import Conflict
 from vallum.kernel.keys import Keyring, Pkcs11Root, Purpose, RootKeyRefused, SealBroken
-from vallum.kernel.store.records import metadata
 
 PIN = "9876"
 MODULES = (
@@ -130,8 +129,6 @@ def test_many_threads_share_it(root):
 
 
 def test_a_keyring_on_an_hsm(records, root, clock):
-    with records.write() as conn:
-        metadata.create_all(conn)
     keyring = Keyring(records, root, clock)
     sealed = keyring.seal("default", Purpose.CONTENT, b"said in confidence", b"place")
     root.rotate()

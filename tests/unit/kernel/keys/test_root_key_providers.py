@@ -39,7 +39,6 @@ from vallum.kernel.keys import (
     SealBroken,
     TransitKey,
 )
-from vallum.kernel.store.records import metadata
 from vallum.serving.transit import HttpTransit
 
 PIN, TOKEN = "9876", "hvs.first"
@@ -307,8 +306,6 @@ def test_many_threads_share_it(provider):
 
 
 def test_a_keyring_on_it(place, provider, records, clock):
-    with records.write() as conn:
-        metadata.create_all(conn)
     keyring = Keyring(records, provider, clock)
     sealed = keyring.seal("default", Purpose.CONTENT, b"said in confidence", b"place")
     place.rotate()

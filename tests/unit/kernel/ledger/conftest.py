@@ -8,7 +8,6 @@ from vallum.kernel.keys import FileRoot, Keyring
 from vallum.kernel.ledger.entry import EntryDraft
 from vallum.kernel.ledger.ledger import Ledger
 from vallum.kernel.ledger.sequencer import Sequencer
-from vallum.kernel.store.records import metadata
 
 
 class Files:
@@ -50,8 +49,6 @@ def make_draft():
 
 @pytest.fixture
 def keyring(records, tmp_path):
-    with records.write() as conn:
-        metadata.create_all(conn)
     return Keyring(records, FileRoot.create(tmp_path / "root.key", None), SystemClock())
 
 

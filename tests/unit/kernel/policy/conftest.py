@@ -4,7 +4,6 @@ import pytest
 
 from vallum.kernel.policy import AssetFacts, PolicyEngine, PolicySet, shipped_policies, shipped_schema
 from vallum.kernel.policy import records as tables  # noqa: F401  its tables are made below
-from vallum.kernel.store.records import metadata
 from vallum.kernel.values import AssetRef
 
 
@@ -56,10 +55,3 @@ def shipped():
 @pytest.fixture
 def engine(shipped, assets, clock):
     return PolicyEngine(shipped, assets, clock)
-
-
-@pytest.fixture
-def records(records):
-    with records.write() as conn:
-        metadata.create_all(conn)
-    return records

@@ -6,7 +6,6 @@ import pytest
 
 from vallum.kernel.errors import Conflict, Invalid, NotFound
 from vallum.kernel.policy import OwnRequest, PolicyChanges, PolicySet, PolicyStore, shipped_policies, shipped_schema
-from vallum.kernel.store.records import metadata
 from vallum.kernel.values import Subject, SubjectKind, TenantId
 
 REASON = "auditors may see more of it"
@@ -34,8 +33,6 @@ def store(clock):
 
 @pytest.fixture
 def changes(records, clock):
-    with records.write() as conn:
-        metadata.create_all(conn)
     return PolicyChanges(records, clock)
 
 

@@ -11,6 +11,11 @@ from vallum.kernel.store.records import Records, metadata
 from vallum.kernel.store.schema import SchemaBehind, check_schema, migrate
 
 
+@pytest.fixture
+def records(empty_records):
+    return empty_records
+
+
 def test_the_migrations_make_what_the_code_declares(records):
     migrate(records)
     with records.engine.connect() as conn:

@@ -13,6 +13,11 @@ from vallum.kernel.store.schema import check_schema, migrate
 
 
 @pytest.fixture
+def records(empty_records):
+    return empty_records
+
+
+@pytest.fixture
 def upgrade_to(records):
     def upgrade(revision):
         with records.write() as conn:
