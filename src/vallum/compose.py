@@ -8,22 +8,18 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
-from vallum import __version__
-from vallum.api import CERTIFICATE_PATH, TOKEN_PATH, ApiApp, ControlPlane, Services
+from vallum.api import CERTIFICATE_PATH, TOKEN_PATH, ControlPlane, Services
 from vallum.api.control import Call, Performed
 from vallum.api.routing import Route
-from vallum.data.catalogue import DataCatalogue, TreatmentPolicy
-from vallum.data.catalogue.subject_rows import RowEraser
-from vallum.data.subjects import ERASURE_REPORT, ExchangeEraser, SubjectErasures, erasure_facts
+from vallum.compose_domains import OpenedDomains
 from vallum.inventory import EPOCH as INVENTORY_EPOCH
 from vallum.inventory import Inventory
 from vallum.kernel.actions import Action
 from vallum.kernel.clock import Clock, SystemClock
-from vallum.kernel.errors import Invalid, Unavailable
+from vallum.kernel.errors import Invalid
 from vallum.kernel.gate import Gate
 from vallum.kernel.identity import EPOCH as IDENTITY_EPOCH
 from vallum.kernel.identity import Identity, OidcConfig, OidcProvider
@@ -40,35 +36,13 @@ from vallum.kernel.store.records import Records
 from vallum.kernel.store.schema import check_schema, migrate
 from vallum.kernel.upkeep import Upkeep
 from vallum.kernel.values import AssetRef, Subject, SubjectKind, TenantId
-from vallum.models.registry import (
-    DamageAlarm,
-    DependencyWatch,
-    Descriptions,
-    Registry,
-    ReportSigner,
-    ScanAttester,
-    SigningKeys,
-    SigningPlace,
-    load_trust,
-)
-from vallum.models.registry.recorded import recorded_at, was_revoked
-from vallum.models.signing.token import SigningToken
-from vallum.monitor import Alerts, ExportAlerts
-from vallum.releases import EPOCH as RELEASES_EPOCH
-from vallum.releases import Releases, load_rules
-from vallum.releases.adapters.cards import RegisteredCards
-from vallum.releases.adapters.data_sets import GovernedDataSets
-from vallum.releases.adapters.inventory import InventoryApplications
-from vallum.releases.recorded import was_revoked as release_was_revoked
+from vallum.monitor.alerts import Alerts
 from vallum.serving.logs import configure_logging
-from vallum.serving.root_keys import make_root, open_destination, open_root, pkcs11_pin
+from vallum.serving.root_keys import make_root, open_destination, open_root
 from vallum.serving.root_keys import rotate_root as rotate_root_key
 from vallum.settings import KeySettings, OidcSettings, Settings
 
 if TYPE_CHECKING:
-    from vallum.data.classify import SpanClassifier
-    from vallum.guards.port import Guard
-    from vallum.kernel.store.blobs import Blobs
     from vallum.serving.local_ca import ServerCertificate
     from vallum.serving.mutual_tls import MutualTlsListener
 
@@ -114,6 +88,7 @@ class Platform:
     control: ControlPlane
     epochs: EpochWatch
     chores: Chores
+    domains: OpenedDomains
 
     @classmethod
     def open(cls, settings: Settings, *, moving_to: RootKeyProvider | None = None) -> "Platform":
@@ -121,6 +96,13 @@ class Platform:
 
         With `moving_to`, that root wraps from now on, and the one of the settings only unwraps.
         """
+        platform = cls.open_for_one(settings, moving_to=moving_to)
+        platform.domains.open_all()
+        return platform
+
+    @classmethod
+    def open_for_one(cls, settings: Settings, *, moving_to: RootKeyProvider | None = None) -> "Platform":
+        """As `open`, for one route to be performed: models, data and releases are opened if that asks for them."""
         clock = SystemClock()
         _require_database(settings)
         records = Records(settings.records_url, pool_size=settings.records.pool_size)
@@ -145,20 +127,17 @@ class Platform:
             policy_set = policy_store.load(conn)
         policy_changes = PolicyChanges(records, clock)
         alerts = Alerts(records, clock)
-        signing = _signing_place(settings)
-        models = _registry(settings, records, keyring, clock, ledger, signing)
-        descriptions = Descriptions(models, settings.spool_path, clock, settings.advisories_path, __version__)
-        data = _data_catalogue(settings, records, keyring, clock, signing)
-        releases = _open_releases(
-            settings, records, keyring, clock, ledger, inventory, policy_store, models, descriptions, data
-        )
-        directory = _directory(records, identity, inventory, policy_changes, alerts, models, releases, data)
+        directory = _directory(records, identity, inventory, policy_changes, alerts, lambda: domains)
         policy = PolicyEngine(policy_set, directory, clock)
         gate = Gate(policy, ledger, writer, records, identity.grants)
-        models.tell_of_damage(DamageAlarm(gate, clock, SYSTEM_SUBJECT))
         keys = settings.keys
         rules = RotationRules(keys.rotation_days, keys.rotate_automatically, keys.max_age_days)
         upkeep = Upkeep(records, keyring, vault, Rotations(keyring, clock, rules), gate, clock, SYSTEM_SUBJECT)
+        epochs, chores = EpochWatch(records), Chores()
+        domains = OpenedDomains(
+            settings, records, clock, keyring, ledger, inventory, policy_store, gate, alerts, epochs, chores,
+            SYSTEM_SUBJECT,
+        )  # fmt: skip
         services = Services(
             records,
             clock,
@@ -174,23 +153,15 @@ class Platform:
             policy_changes,
             directory,
             alerts,
-            models,
-            descriptions,
-            DependencyWatch(records, clock, descriptions, gate, SYSTEM_SUBJECT),
-            releases,
-            releases.watching(gate, SYSTEM_SUBJECT, heals=settings.releases.heal),
-            data,
-            ExportAlerts(records, alerts, gate, clock, SYSTEM_SUBJECT, data.exports),
-            _subject_erasures(records, keyring, clock, gate, data),
+            domains,
             settings.url,
             settings.server.proxies(),
             settings.environment,
         )
-        epochs = EpochWatch(records)
         control = ControlPlane(services, gate, epochs.poll_once)
         return cls(
             settings, clock, records, keyring, vault, ledger, writer, identity, inventory, policy, policy_store, gate,
-            control, epochs, Chores(),
+            control, epochs, chores, domains,
         )  # fmt: skip
 
     def start(self) -> None:
@@ -202,16 +173,10 @@ class Platform:
         self.chores.every(300, self.identity.sign_in.sweep)
         self.chores.every(3600, self.identity.sessions.sweep)
         self.chores.every(3600, self.control.services.alerts.sweep)
-        self.chores.every(300, self.control.services.models.uploads.tidy)
-        self.chores.every(300, self.control.services.data.tidy)
         self.chores.every(30, self.records.erase_copies_left)
         self.epochs.subscribe(KEYS_EPOCH, self.keyring.refresh)
         self.epochs.subscribe(KEYS_EPOCH, self.vault.refresh)
         self.epochs.subscribe(POLICY_EPOCH, self._refresh_policy)
-        deployments = self.control.services.releases.deployments
-        deployments.refresh()
-        self.epochs.subscribe(RELEASES_EPOCH, deployments.refresh)
-        self.chores.every(2, deployments.flush)
         self.epochs.poll_once()
         self.writer.start()
         self.epochs.start()
@@ -256,7 +221,7 @@ def move_root(settings: Settings, keys: KeySettings) -> int:
     Whatever uses these settings opens nothing afterwards. May be run again, for what an older process made meanwhile.
     Raises as `open_destination` and `Keyring.rewrap` do.
     """
-    platform = Platform.open(settings, moving_to=open_destination(settings, keys))
+    platform = Platform.open_for_one(settings, moving_to=open_destination(settings, keys))
     platform.start()
     try:
         context = {"from_root": settings.keys.root, "to_root": keys.root}
@@ -272,7 +237,7 @@ def rotate_root(settings: Settings) -> int:
 
     Servers may go on: they find the fresh one, and the former still unwraps. Raises Invalid for a key service.
     """
-    platform = Platform.open(settings)
+    platform = Platform.open_for_one(settings)
     platform.start()
     try:
         system = AssetRef("System", "vallum")
@@ -303,6 +268,7 @@ def _faces(platform: Platform, role: Role) -> Any:
     gateway = open_gateway(platform) if role in ("all", "gateway") else None
     if role not in ("all", "control"):
         return Faces(gateway, None, None)
+    from vallum.api import ApiApp
     from vallum.console import ConsoleApp
 
     api = ApiApp(platform.control)
@@ -315,6 +281,7 @@ def open_mutual_tls(platform: Platform, certificate: "ServerCertificate | None")
     settings = platform.settings
     if not settings.server.mtls_port or certificate is None:
         return None
+    from vallum.api import ApiApp
     from vallum.serving.mutual_tls import MutualTlsListener, mutual_tls_context
 
     own = platform.identity.services.authority.pem
@@ -327,112 +294,21 @@ def open_mutual_tls(platform: Platform, certificate: "ServerCertificate | None")
     )
 
 
-def _signing_place(settings: Settings) -> SigningPlace:
-    """Where the keys that sign models are made. A token is spoken to when something is signed."""
-    models, keys = settings.models, settings.keys
-    if models.signing == "sealed":
-        return SigningPlace(None, models.signing_curve)
-    token = SigningToken(keys.pkcs11_module, keys.pkcs11_token, partial(pkcs11_pin, keys), models.signing_label)
-    return SigningPlace(token, models.signing_curve)
-
-
-def _registry(
-    settings: Settings, records: Records, keyring: Keyring, clock: Clock, ledger: Ledger, signing: SigningPlace
-) -> Registry:
-    def open_blobs() -> "Blobs":
-        from vallum.kernel.store.blobs import Blobs  # only when a model's file is stored or read
-
-        return Blobs.open(settings.blobs_url)
-
-    models = settings.models
-    trust = load_trust(Path(models.trusted_signers_file) if models.trusted_signers_file else None)
-    spool, most = settings.spool_path, models.max_upload_bytes
-    return Registry(
-        records, keyring, clock, open_blobs, spool, trust,
-        tenant=DEFAULT_TENANT, max_upload_bytes=most, attester=ScanAttester(__version__),
-        signing=signing, recorded_at=partial(recorded_at, ledger), was_revoked=partial(was_revoked, ledger),
-    )  # fmt: skip
-
-
-def _data_catalogue(
-    settings: Settings, records: Records, keyring: Keyring, clock: Clock, signing: SigningPlace
-) -> DataCatalogue:
-    def open_blobs() -> "Blobs":
-        from vallum.kernel.store.blobs import Blobs  # only when rows are stored or read
-
-        return Blobs.open(settings.blobs_url)
-
-    sign = ReportSigner(SigningKeys(records, keyring, clock, signing), "urn:vallum:data-intake:1")
-    return DataCatalogue(
-        records, keyring, clock, open_blobs, settings.data_spool_path, sign,
-        tenant=DEFAULT_TENANT, max_source_bytes=settings.datasets.max_source_bytes,
-        finder=_span_finder(settings.datasets.recognisers),
-        policy=TreatmentPolicy(settings.datasets.kinds_treated, settings.datasets.untreated),
-        retention_days=settings.datasets.retention_days,
-    )  # fmt: skip
-
-
-def _span_finder(recognisers: str) -> "Callable[[], SpanClassifier] | None":
-    """With recognisers beside the rules; loaded when something is first taken in, as they may be large."""
-
-    @cache
-    def finder() -> "SpanClassifier":
-        from vallum.data.classify import SpanClassifier
-        from vallum.guards.plugins import load_plugin
-
-        try:
-            loaded = [load_plugin(name) for name in recognisers.split(",")]
-            if not all(hasattr(guard, "find") for guard in loaded):
-                raise Invalid("a recogniser reads one text at a time, and one of these does not")
-            return SpanClassifier(cast("list[Guard]", loaded))
-        except Invalid as e:
-            raise Unavailable(f"nothing is taken in without datasets.recognisers: {e}") from e
-
-    return finder if recognisers else None
-
-
-def _open_releases(
-    settings: Settings,
-    records: Records,
-    keyring: Keyring,
-    clock: Clock,
-    ledger: Ledger,
-    inventory: Inventory,
-    policies: PolicyStore,
-    models: Registry,
-    descriptions: Descriptions,
-    data: DataCatalogue,
-) -> Releases:
-    rules = load_rules(Path(settings.releases.rules_file) if settings.releases.rules_file else None)
-    return Releases.open(
-        records, keyring, clock, rules, models, InventoryApplications(inventory), policies,
-        partial(release_was_revoked, ledger), cards=RegisteredCards(descriptions),
-        data=GovernedDataSets(data), false_alarms=settings.releases.false_alarms,
-    )  # fmt: skip
-
-
-def _subject_erasures(
-    records: Records, keyring: Keyring, clock: Clock, gate: Gate, data: DataCatalogue
-) -> SubjectErasures:
-    """Every place that keeps something of people; what retrieval indexes in memory is no place of its own."""
-    erasers = (
-        RowEraser(data, records, gate, clock, SYSTEM_SUBJECT),
-        ExchangeEraser(records, keyring, gate, clock, SYSTEM_SUBJECT),
-    )
-    sign = ReportSigner(SigningKeys(records, keyring, clock), ERASURE_REPORT)
-    return SubjectErasures(records, keyring, clock, gate, sign, erasers, SYSTEM_SUBJECT)
-
-
 def _directory(
     records: Records,
     identity: Identity,
     inventory: Inventory,
     policy_changes: PolicyChanges,
     alerts: Alerts,
-    models: Registry,
-    releases: Releases,
-    data: DataCatalogue,
+    domains: Callable[[], OpenedDomains],
 ) -> Directory:
+    """`domains` are asked when somebody asks for one of their assets, and are made after it."""
+
+    def erasure_facts(ref: AssetRef) -> AssetFacts | None:
+        from vallum.data.subjects import erasure_facts
+
+        return erasure_facts(records, ref.id)
+
     plain = AssetFacts({"tenant": DEFAULT_TENANT})
     return Directory(
         {
@@ -440,12 +316,14 @@ def _directory(
             **dict.fromkeys(("Person", "Service", "ApiKey", "Grant"), identity.facts),
             "PolicyChange": lambda ref: policy_changes.facts(ref.id),
             "Alert": lambda ref: alerts.facts(ref.id),
-            **dict.fromkeys(("RegisteredModel", "ModelVersion"), models.facts),
-            **dict.fromkeys(("DataSet", "DataSetVersion", "DataColumn", "QuarantineCase"), data.facts),
-            "SubjectErasure": lambda ref: erasure_facts(records, ref.id),
-            "Release": lambda ref: releases.catalogue.facts(ref.id),
-            "Promotion": lambda ref: releases.promotions.facts(ref.id),
-            "Environment": lambda ref: releases.environments.facts(ref.id, DEFAULT_TENANT),
+            **dict.fromkeys(("RegisteredModel", "ModelVersion"), lambda ref: domains().models.facts(ref)),
+            **dict.fromkeys(
+                ("DataSet", "DataSetVersion", "DataColumn", "QuarantineCase"), lambda ref: domains().data.facts(ref)
+            ),
+            "SubjectErasure": erasure_facts,
+            "Release": lambda ref: domains().releases.catalogue.facts(ref.id),
+            "Promotion": lambda ref: domains().releases.promotions.facts(ref.id),
+            "Environment": lambda ref: domains().releases.environments.facts(ref.id, DEFAULT_TENANT),
             **{kind: lambda ref: plain for kind in _KINDS_WITHOUT_ATTRIBUTES},
         }
     )

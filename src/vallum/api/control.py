@@ -8,11 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vallum.api.routing import Prepared, Route
-from vallum.data.catalogue import DataCatalogue
-from vallum.data.subjects import SubjectErasures
 from vallum.inventory import Inventory
 from vallum.kernel.clock import Clock
 from vallum.kernel.errors import Unauthenticated, Unavailable, VallumError
@@ -26,14 +24,47 @@ from vallum.kernel.policy import Directory, PolicyChanges, PolicyEngine, PolicyS
 from vallum.kernel.store.records import Records
 from vallum.kernel.upkeep import Upkeep
 from vallum.kernel.values import AssetRef, Subject
-from vallum.models.registry import DependencyWatch, Descriptions, Registry
-from vallum.monitor import Alerts, ExportAlerts
-from vallum.releases import Releases, Watch
+from vallum.monitor.alerts import Alerts
 
-__all__ = ["Call", "ControlPlane", "Performed", "Services"]
+if TYPE_CHECKING:  # whoever opens one imports it
+    from vallum.data.catalogue import DataCatalogue
+    from vallum.data.subjects import SubjectErasures
+    from vallum.models.registry import DependencyWatch, Descriptions, Registry
+    from vallum.monitor import ExportAlerts
+    from vallum.releases import Releases, Watch
+
+__all__ = ["Call", "ControlPlane", "Domains", "Performed", "Services"]
 
 _READ_RECORDED_SECONDS = 60  # a page that refreshes itself would fill the ledger with its own reading
 _MAX_REMEMBERED_READS = 10_000
+
+
+class Domains(Protocol):
+    """What lies above the kernel. Asking for one may open it: a server has asked for all before it serves."""
+
+    @property
+    def models(self) -> "Registry": ...
+
+    @property
+    def model_descriptions(self) -> "Descriptions": ...
+
+    @property
+    def dependency_watch(self) -> "DependencyWatch": ...
+
+    @property
+    def releases(self) -> "Releases": ...
+
+    @property
+    def release_watch(self) -> "Watch": ...
+
+    @property
+    def data(self) -> "DataCatalogue": ...
+
+    @property
+    def export_alerts(self) -> "ExportAlerts": ...
+
+    @property
+    def subject_erasures(self) -> "SubjectErasures": ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +85,42 @@ class Services:
     policy_changes: PolicyChanges
     directory: Directory
     alerts: Alerts
-    models: Registry
-    model_descriptions: Descriptions
-    dependency_watch: DependencyWatch
-    releases: Releases
-    release_watch: Watch
-    data: DataCatalogue
-    export_alerts: ExportAlerts
-    subject_erasures: SubjectErasures
+    domains: Domains
     public_url: str
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     environment: str = ""
+
+    @property
+    def models(self) -> "Registry":
+        return self.domains.models
+
+    @property
+    def model_descriptions(self) -> "Descriptions":
+        return self.domains.model_descriptions
+
+    @property
+    def dependency_watch(self) -> "DependencyWatch":
+        return self.domains.dependency_watch
+
+    @property
+    def releases(self) -> "Releases":
+        return self.domains.releases
+
+    @property
+    def release_watch(self) -> "Watch":
+        return self.domains.release_watch
+
+    @property
+    def data(self) -> "DataCatalogue":
+        return self.domains.data
+
+    @property
+    def export_alerts(self) -> "ExportAlerts":
+        return self.domains.export_alerts
+
+    @property
+    def subject_erasures(self) -> "SubjectErasures":
+        return self.domains.subject_erasures
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def opened(data: Path | None, url: str | None, config: Path | None = None) -> It
             raise Invalid("--data and --url: give one of them")
         from vallum.compose import Platform
 
-        platform = Platform.open(local_settings(data, config))
+        platform = Platform.open_for_one(local_settings(data, config))
         platform.start()
         try:
             yield _Local(platform)
@@ -109,17 +109,14 @@ def keep_credential(credential: str) -> None:
 
 class _Local:
     def __init__(self, platform: Any) -> None:
-        from vallum.api import ROUTES
-
         self._platform = platform
-        self._routes = {route.name: route for route in ROUTES}
 
     def perform(self, name: str, *, path: Mapping[str, str] | None = None, query: Any = None, body: Any = None) -> Any:
         import msgspec
 
-        from vallum.api import Call, Download, RawBody
+        from vallum.api import Call, Download, RawBody, find_route
 
-        route = self._routes[name]
+        route = find_route(name)
         if route.body is RawBody:
             given = self._platform.perform(route, Call(path=path or {}, body=RawBody(iter(body)))).value
             return msgspec.to_builtins(given)
@@ -137,17 +134,14 @@ class _Local:
 
 class _Remote:
     def __init__(self, client: Any) -> None:
-        from vallum.api import ROUTES
-
         self._client = client
-        self._routes = {route.name: route for route in ROUTES}
 
     def perform(self, name: str, *, path: Mapping[str, str] | None = None, query: Any = None, body: Any = None) -> Any:
         from urllib.parse import quote
 
-        from vallum.api import Download, RawBody
+        from vallum.api import Download, RawBody, find_route
 
-        route = self._routes[name]
+        route = find_route(name)
         target = route.path.replace("...}", "}")
         for parameter, value in (path or {}).items():
             rest = "{" + parameter + "...}" in route.path

@@ -1,6 +1,7 @@
 """Alerts about exports of data that are unusual for whoever makes them, as `data.egress` judges their days."""
 
-from vallum.data.catalogue.exports import Exports, UnusualExports
+from typing import TYPE_CHECKING
+
 from vallum.kernel.actions import Action
 from vallum.kernel.clock import Clock
 from vallum.kernel.gate import AccessDenied, Gate
@@ -9,6 +10,9 @@ from vallum.kernel.values import AssetRef, Subject
 from vallum.monitor.alerts import AlertDecided, Alerts, new_alert_id
 from vallum.monitor.detectors import Activity
 
+if TYPE_CHECKING:  # handed in by who opened the catalogue; other watchers do without it
+    from vallum.data.catalogue.exports import Exports, UnusualExports
+
 __all__ = ["ExportAlerts"]
 
 
@@ -16,7 +20,7 @@ class ExportAlerts:
     """Safe to share between threads."""
 
     def __init__(
-        self, records: Records, alerts: Alerts, gate: Gate, clock: Clock, subject: Subject, exports: Exports
+        self, records: Records, alerts: Alerts, gate: Gate, clock: Clock, subject: Subject, exports: "Exports"
     ) -> None:
         """`subject` is who raises: the platform's own schedules."""
         self._records = records
@@ -26,7 +30,7 @@ class ExportAlerts:
         self._subject = subject
         self._exports = exports
 
-    def raise_for(self, unusual: UnusualExports) -> str | None:
+    def raise_for(self, unusual: "UnusualExports") -> str | None:
         """The alert's id, in one transaction with the mark that it is there; None where it was there already, or policy
         keeps the platform from saying it."""
         alert_id = new_alert_id()

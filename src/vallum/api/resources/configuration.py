@@ -8,7 +8,6 @@ from msgspec import Meta
 from vallum.api.assets import system
 from vallum.api.control import Call, Services
 from vallum.api.routing import Route
-from vallum.gateway.guarding import problems as guard_problems
 from vallum.inventory import Application, Configuration, ConfigurationRefused, Model, Plan, Provider, parse_files
 from vallum.kernel.actions import Action
 from vallum.kernel.errors import NotFound
@@ -75,6 +74,8 @@ def apply(services: Services, call: Call, change: Change) -> Plan:
 
 def _parsed(wanted: Files) -> Configuration:
     """Raises ConfigurationRefused: for what is no configuration, or has guards look for what there is not."""
+    from vallum.gateway.guarding import problems as guard_problems  # with every guard, which only plans ask
+
     desired = parse_files(wanted.files)
     found = [f"applications.{n}.{p}" for n, a in desired.applications.items() for p in guard_problems(a)]
     if found:

@@ -43,14 +43,17 @@ class EpochWatch:
         self._thread: Thread | None = None
 
     def subscribe(self, name: str, refresh: Callable[[], None]) -> None:
-        """`refresh` must be quick and safe to call twice; it runs on the watch's thread."""
+        """`refresh` must be quick and safe to call twice; it runs on the watch's thread.
+
+        Before `start` or after it, from any thread; who subscribes after it refreshes once itself.
+        """
         self._subscribers.setdefault(name, []).append(refresh)
 
     def poll_once(self) -> None:
         """Read the table and refresh what moved. Raises Unavailable when the database does not answer."""
         with self._records.read() as conn:
             current = read_epochs(conn)
-        moved = [name for name in self._subscribers if current.get(name) != self._seen.get(name)]
+        moved = [name for name in list(self._subscribers) if current.get(name) != self._seen.get(name)]
         for name in moved:
             for refresh in self._subscribers[name]:
                 refresh()

@@ -159,7 +159,7 @@ def test_a_recogniser_finds_names_that_rules_do_not(taken_in, rows, stella, cata
 
 
 def test_a_recogniser_that_cannot_be_loaded_takes_nothing_in(records_url, tmp_path):
-    from vallum.compose import _span_finder
+    from vallum.compose_domains import _span_finder
 
     with pytest.raises(Unavailable, match="no installed package offers a guard named nobody"):
         _span_finder("nobody")()
