@@ -11,7 +11,8 @@ import click
 import typer
 
 from vallum.api import ROUTES
-from vallum.cli.main import EXIT_CODES, app
+from vallum.cli.main import EXIT_CODES
+from vallum.cli.tree import whole_tree
 from vallum.settings import describe_settings
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -80,7 +81,7 @@ def render_cli() -> str:
     lines = []
     for family, code in sorted(EXIT_CODES, key=lambda pair: pair[1]):
         lines.append(f"| {code} | {(family.__doc__ or '').splitlines()[0]} |")
-    for words, command in _commands(typer.main.get_command(app), ("vallum",)):
+    for words, command in _commands(typer.main.get_command(whole_tree()), ("vallum",)):
         context = click.Context(command, info_name=" ".join(words), terminal_width=100, max_content_width=100)
         text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
         lines += ["", f"## {' '.join(words)}", "", "```text", text, "```"]

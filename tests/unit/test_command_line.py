@@ -8,8 +8,8 @@ import click
 import pytest
 import typer
 
-from vallum.cli.main import app
 from vallum.cli.output import printable
+from vallum.cli.tree import _PARTS, named_part, whole_tree
 
 VALLUM = str(Path(sys.executable).with_name("vallum"))
 TALKS_ONLY = {"serve", "migrate", "login", "logout", "step-up"}
@@ -22,7 +22,7 @@ def commands(command, words=()):
     return [found for name, child in children.items() for found in commands(child, (*words, name))]
 
 
-ALL = commands(typer.main.get_command(app))
+ALL = commands(typer.main.get_command(whole_tree()))
 
 
 @pytest.mark.parametrize(("words", "command"), ALL, ids=lambda v: " ".join(v) if isinstance(v, tuple) else "")
@@ -50,6 +50,28 @@ def test_bad_input_exits_with_a_word_on_what_to_change(arguments, code, said, tm
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_each_part_of_the_tree_adds_the_words_that_it_is_found_by():
+    whole = typer.main.get_command(whole_tree()).commands
+    assert sorted(whole) == sorted(name for names, _ in _PARTS for name in names)
+    for names, add_to in _PARTS:
+        part = typer.Typer()
+        part.callback()(lambda: None)
+        add_to(part)
+        assert set(typer.main.get_command(part).commands) == set(names)
+
+
+@pytest.mark.parametrize("word", [name for names, _ in _PARTS for name in names])
+def test_a_part_has_every_command_that_the_whole_tree_has_of_it(word):
+    found = typer.main.get_command(named_part([word, "--help"])).commands[word]
+    whole = typer.main.get_command(whole_tree()).commands[word]
+    assert [words for words, _ in commands(found)] == [words for words, _ in commands(whole)]
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["nonsense"], ["--data", "policy"], [""], ["POLICY"]])
+def test_what_names_no_part_meets_the_whole_tree(words):
+    assert named_part(words) is whole_tree()
 
 
 def test_what_others_wrote_does_not_move_the_cursor():

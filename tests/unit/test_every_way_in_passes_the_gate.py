@@ -5,13 +5,15 @@ import inspect
 
 import pytest
 
-import vallum.cli.main  # noqa: F401  registers every command
 from vallum.api import ROUTES
 from vallum.api.control import ControlPlane
 from vallum.cli.registry import COMMANDS
+from vallum.cli.tree import whole_tree
 from vallum.gateway import app as gateway
 from vallum.kernel.actions import Action
 from vallum.kernel.policy import shipped_schema
+
+whole_tree()  # registers every command
 
 OPEN = {
     "read_enrolment", "finish_enrolment", "sign_in", "grant_token", "begin_passkey_sign_in", "sign_in_with_passkey",

@@ -12,14 +12,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from typer.testing import CliRunner
 
-from vallum.cli.main import app
+from vallum.cli.tree import whole_tree
 from vallum.kernel.errors import IntegrityError, Invalid, Unavailable
 from vallum.models.attestations import MODEL_SCAN
 from vallum.models.bom import validate_bom
 
 
 def vallum(*arguments, fails_with=None):
-    done = CliRunner().invoke(app, ["models", *map(str, arguments)])
+    done = CliRunner().invoke(whole_tree(), ["models", *map(str, arguments)])
     if fails_with is not None:
         assert isinstance(done.exception, fails_with), done
         return str(done.exception)

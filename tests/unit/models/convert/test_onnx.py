@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from typer.testing import CliRunner
 
-from vallum.cli.main import app
+from vallum.cli.tree import whole_tree
 from vallum.kernel.errors import IntegrityError, Invalid
 from vallum.models.attestations import TRAINING_PROVENANCE, verify_envelope
 from vallum.models.convert import CONVERSION_BUILD_TYPE, convert
@@ -98,7 +98,7 @@ def test_a_conversion_is_attested_and_the_command_says_so(fitted, tmp_path):
     joblib.dump(fitted["numbers"], tmp_path / "model.joblib")
     out = tmp_path / "model.onnx"
     given = [str(tmp_path / "model.joblib"), str(out), "--key", str(tmp_path / "key.pem"), "--key-id", "ci"]
-    done = CliRunner().invoke(app, ["models", "convert", *given])
+    done = CliRunner().invoke(whole_tree(), ["models", "convert", *given])
     assert done.exit_code == 0, done.output
     statement = verify_envelope((tmp_path / "model.onnx.dsse.json").read_bytes(), {"ci": key.public_key()})
     record = json.loads((tmp_path / "model.onnx.conversion.json").read_text())

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from typer.testing import CliRunner
 
-from vallum.cli.main import app
+from vallum.cli.tree import whole_tree
 from vallum.models.dependencies import declared_at, scan_dependencies
 from vallum.models.dependencies.pip_audit import with_pip_audit
 
@@ -80,7 +80,7 @@ def test_a_service_that_is_not_there_is_no_pass(tmp_path):
     (tmp_path / "requirements.txt").write_text("numpy==2.0.0\n")
     given = [str(tmp_path), "--pip-audit", "--osv-url", "http://127.0.0.1:9/v1/query", "--json"]
     command = ["models", "dependencies", "scan", *given, "--database", str(tmp_path / "none.sqlite")]
-    done = CliRunner().invoke(app, command)
+    done = CliRunner().invoke(whole_tree(), command)
     assert done.exit_code == 2
     said = json.loads(done.stdout)
     assert said["verdict"] == "cannot-tell"
