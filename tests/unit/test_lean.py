@@ -43,8 +43,8 @@ def test_help_imports_nothing_heavy():
 UNASKED = (
     "vallum.api.app", "vallum.api.table", "vallum.background", "vallum.console", "vallum.data", "vallum.gateway",
     "vallum.guards", "vallum.models", "vallum.releases", "vallum.retrieval", "vallum.serving.server",
-    "alembic", "dbos", "granian", "jinja2", "numpy", "obstore", "onnxruntime", "packaging", "polars", "pyarrow",
-    "pyreqwest", "re2", "starlette",
+    "alembic", "asyncpg", "dbos", "granian", "jinja2", "numpy", "obstore", "onnxruntime", "packaging", "polars",
+    "psycopg", "pyarrow", "pyreqwest", "re2", "sqlalchemy.dialects.postgresql", "starlette",
 )  # fmt: skip
 
 

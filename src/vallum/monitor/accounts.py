@@ -10,7 +10,6 @@ from datetime import datetime
 
 import msgspec
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.actions import Action
 from vallum.kernel.gate import AccessDenied, Gate
@@ -19,6 +18,7 @@ from vallum.kernel.identity.sessions import place_at
 from vallum.kernel.ledger.entry import StoredEntry
 from vallum.kernel.ledger.ledger import Ledger
 from vallum.kernel.store.records import Records
+from vallum.kernel.store.upsert import upsert
 from vallum.kernel.values import AssetRef, Subject
 from vallum.monitor.alerts import Alerts, new_alert_id
 from vallum.monitor.detectors import NOBODY, Activity, Profile, judge
@@ -181,6 +181,6 @@ def _load(conn: Connection, subject: str) -> Profile:
 
 def _save(conn: Connection, learnt: dict[str, Profile]) -> None:
     for subject, profile in sorted(learnt.items()):
-        insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(profiles)
+        insert = upsert(conn, profiles)
         said = insert.values(subject=subject, learnt=msgspec.json.encode(profile))
         conn.execute(said.on_conflict_do_update(index_elements=["subject"], set_={"learnt": said.excluded.learnt}))

@@ -12,6 +12,7 @@ from vallum.kernel.errors import Conflict
 from vallum.kernel.ledger.entry import StoredEntry
 from vallum.kernel.ledger.ledger import Ledger
 from vallum.kernel.store.records import Records
+from vallum.kernel.store.upsert import upsert
 from vallum.monitor.records import cursors
 
 __all__ = ["Follower", "read_until"]
@@ -58,9 +59,7 @@ class Follower:
             raise Conflict(f"{self._name} is followed by another process, too")
 
     def _begin(self, size: int) -> int:
-        from sqlalchemy.dialects import postgresql, sqlite
-
         with self._records.write() as conn:
-            insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(cursors)
+            insert = upsert(conn, cursors)
             conn.execute(insert.values(name=self._name, next_index=size).on_conflict_do_nothing())
             return int(conn.execute(select(cursors.c.next_index).where(cursors.c.name == self._name)).scalar_one())

@@ -12,11 +12,11 @@ from pathlib import Path
 from threading import Lock
 
 from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.clock import Clock
 from vallum.kernel.errors import Conflict, IntegrityError, NotFound, Unavailable
 from vallum.kernel.store.records import Records
+from vallum.kernel.store.upsert import upsert
 from vallum.models.runtime.ports import Deployment
 from vallum.releases import records as table
 from vallum.releases.catalogue import Catalogue, check_parts
@@ -224,7 +224,7 @@ class ServedModels:
         t, now = table.served, int(self._clock.now().timestamp())
         conn.execute(delete(t).where((t.c.process == process) | (t.c.seen_at_seconds < now - _SERVED_SECONDS)))
         for one, trouble in deployments:
-            fresh = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(t)
+            fresh = upsert(conn, t)
             values = {
                 "process": process, "environment": one.environment, "model": one.model, "release": one.release,
                 "digest": one.digest, "seen_at_seconds": now, "trouble": trouble,

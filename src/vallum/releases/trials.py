@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import Conflict, Invalid, NotFound
 from vallum.kernel.store.epochs import bump_epoch
+from vallum.kernel.store.upsert import upsert
 from vallum.kernel.values import Subject
 from vallum.releases import records as table
 from vallum.releases.catalogue import Catalogue, check_parts
@@ -116,7 +116,7 @@ class Trials:
     def count(self, conn: Connection, environment: str, product: str, release: str, counts: Counts) -> None:
         """Add outcomes of a release on either side."""
         t = table.outcomes
-        fresh = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(t)
+        fresh = upsert(conn, t)
         fresh = fresh.values(
             environment=environment, product=product, release=release, **msgspec.structs.asdict(counts)
         )

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.actions import Action
 from vallum.kernel.clock import Clock, format_time
@@ -21,6 +20,7 @@ from vallum.kernel.gate import Gate
 from vallum.kernel.policy import PolicyStore
 from vallum.kernel.store.epochs import bump_epoch
 from vallum.kernel.store.records import Records
+from vallum.kernel.store.upsert import upsert
 from vallum.kernel.values import AssetRef, Subject
 from vallum.releases import records as table
 from vallum.releases.catalogue import Catalogue, check_parts
@@ -278,7 +278,7 @@ class Watch:
             bump_epoch(conn, EPOCH)  # they look again at what runs here, and load that
 
     def _put(self, conn: Connection, environment: str, product: str, changed: dict[str, Any]) -> None:
-        fresh = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(table.verifications)
+        fresh = upsert(conn, table.verifications)
         values = {"at": "", "problems": "[]", "alerted": "", "alerted_at_seconds": 0, **changed}
         fresh = fresh.values(environment=environment, product=product, **values)
         conn.execute(fresh.on_conflict_do_update(index_elements=["environment", "product"], set_=changed))

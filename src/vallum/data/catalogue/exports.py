@@ -8,15 +8,14 @@ there: a crash between the two loses none, since `untold` is asked for now and t
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.data.catalogue import records as table
 from vallum.data.catalogue.model import ExportCount
 from vallum.data.egress import ExportDay, judge_export_day
 from vallum.kernel.clock import Clock, format_time
+from vallum.kernel.store.upsert import upsert
 from vallum.kernel.values import Subject
 
 __all__ = ["Exports", "UnusualExports"]
@@ -48,11 +47,11 @@ class Exports:
         """Count what leaves; what is unusual about this subject's day and was not found before. In a write."""
         now, subject = self._clock.now(), by.render()
         day, e, d = format_time(now)[:10], table.exports.c, table.export_days.c
-        held = _insert(conn, table.export_days).values(
+        held = upsert(conn, table.export_days).values(
             subject=subject, day=day, holder=by.holder, asset=asset, told="", untold="", found_at_seconds=0
         )  # fmt: skip
         conn.execute(held.on_conflict_do_update(index_elements=["subject", "day"], set_={"holder": by.holder}))
-        counted = _insert(conn, table.exports).values(
+        counted = upsert(conn, table.exports).values(
             subject=subject, day=day, dataset=dataset, rows=rows, size=size, exports=1, hours=1 << now.hour
         )  # fmt: skip
         more = {
@@ -122,7 +121,3 @@ class Exports:
             rows, hours = row.rows + (known.rows if known else 0), row.hours | (known.hours if known else 0)
             days[row.day] = ExportDay(datetime.fromisoformat(row.day).toordinal(), rows, assets, hours)
         return days
-
-
-def _insert(conn: Connection, into: Any) -> Any:
-    return (postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert)(into)

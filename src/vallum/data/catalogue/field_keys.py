@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.data.catalogue import records as table
 from vallum.data.fields import ClassKey, ColumnCipher, ColumnKey, ColumnPlace, FieldKeys
 from vallum.kernel.errors import Conflict, NotFound
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring, SealBroken
 from vallum.kernel.store.records import Records, erase_copies
+from vallum.kernel.store.upsert import upsert
 from vallum.kernel.values import TenantId
 
 __all__ = ["KeptFieldKeys", "RotatedKey"]
@@ -121,7 +121,7 @@ class KeptFieldKeys:
         """Of two at once, the first one's keys count."""
         made = self._keys.create_class(dataset, classification, conn=conn)
         values = {"dataset": dataset, "classification": classification, "version": made.version, "sealed": made.sealed}
-        conn.execute(_insert(conn, table.class_keys).values(values).on_conflict_do_nothing())
+        conn.execute(upsert(conn, table.class_keys).values(values).on_conflict_do_nothing())
         k = table.class_keys.c
         row = conn.execute(
             select(table.class_keys).where(k.dataset == dataset, k.classification == classification)
@@ -129,7 +129,7 @@ class KeptFieldKeys:
         of = ClassKey(dataset, classification, row.version, bytes(row.sealed))
         key = self._keys.create_column(of, column, conn=conn)
         conn.execute(
-            _insert(conn, table.column_keys)
+            upsert(conn, table.column_keys)
             .values(
                 dataset=dataset, classification=classification, column=column, version=key.version,
                 class_version=key.class_version, wrapped=key.wrapped,
@@ -149,7 +149,3 @@ def _as_row(key: ColumnKey) -> dict[str, Any]:
         "dataset": place.dataset, "classification": place.classification, "column": place.column,
         "version": key.version, "class_version": key.class_version, "wrapped": key.wrapped,
     }  # fmt: skip
-
-
-def _insert(conn: Connection, into: Any) -> Any:
-    return (postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert)(into)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.data.anonymise.budget import BudgetSpent, micro
 from vallum.data.anonymise.statistics import private_count, private_histogram, private_mean, private_sum
@@ -23,6 +22,7 @@ from vallum.kernel.errors import Conflict, Invalid, NotFound, Unavailable
 from vallum.kernel.ids import new_id
 from vallum.kernel.keys import Keyring
 from vallum.kernel.store.records import Records
+from vallum.kernel.store.upsert import upsert
 from vallum.kernel.values import Subject
 
 if TYPE_CHECKING:
@@ -153,8 +153,9 @@ class PrivateStatistics:
         new = {
             "total_micro_epsilon": total, **said, "set_at": format_time(self._clock.now()), "set_by": by.render(),
         }  # fmt: skip
-        into = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-        made = into(table.budgets).values(dataset=dataset, spent_micro_epsilon=0, **new).on_conflict_do_nothing()
+        made = (
+            upsert(conn, table.budgets).values(dataset=dataset, spent_micro_epsilon=0, **new).on_conflict_do_nothing()
+        )
         if conn.execute(made).rowcount != 1:
             fits = (b.spent_micro_epsilon == 0) | (
                 (b.spent_micro_epsilon <= total)

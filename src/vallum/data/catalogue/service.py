@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from sqlalchemy import Connection, Row, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.data.catalogue import records as table
 from vallum.data.catalogue.erasure import Erasures
@@ -57,6 +56,7 @@ from vallum.kernel.keys import Keyring
 from vallum.kernel.policy import AssetFacts
 from vallum.kernel.policy.changes import OwnRequest
 from vallum.kernel.store.records import Records, erase_copies
+from vallum.kernel.store.upsert import upsert
 from vallum.kernel.values import AssetRef, Subject
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class DataCatalogue:
             "licence": check_words(licence, "licence"), "created_at": format_time(self._clock.now()),
             "created_by": by.render(), "newest": 0, "hold": "",
         }  # fmt: skip
-        row = _insert(conn, table.data_sets).values(values).on_conflict_do_nothing().returning(table.data_sets.c.name)
+        row = upsert(conn, table.data_sets).values(values).on_conflict_do_nothing().returning(table.data_sets.c.name)
         if conn.execute(row).first() is None:
             raise Conflict(f"there is a data set {name} already: take a version of it in, or take another name")
         return self.data_set(conn, name)
@@ -239,7 +239,7 @@ class DataCatalogue:
             "dataset": dataset, "number": number, "kind": kind, "used_by": used_by,
             "at": format_time(self._clock.now()), "by": by.render(),
         }  # fmt: skip
-        conn.execute(_insert(conn, table.uses).values(values).on_conflict_do_nothing())
+        conn.execute(upsert(conn, table.uses).values(values).on_conflict_do_nothing())
         return DataUse(**values)
 
     def uses(self, conn: Connection, dataset: str, number: int | None = None) -> list[DataUse]:
@@ -422,10 +422,6 @@ def _facts(attributes: dict[str, Any]) -> AssetFacts:
     """Decisions are kept for one version of an asset: any of these attributes makes another."""
     said = msgspec.json.encode(attributes, order="sorted")
     return AssetFacts(attributes, int.from_bytes(hashlib.sha256(said).digest()[:7]))
-
-
-def _insert(conn: Connection, into: Any) -> Any:
-    return (postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert)(into)
 
 
 def _made_at_seconds(owner: str) -> float:

@@ -12,7 +12,6 @@ from os import urandom
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.data.anonymise import (
     Redact,
@@ -35,6 +34,7 @@ from vallum.data.table import BadData
 from vallum.kernel.errors import Conflict, Invalid, NotFound
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Purpose, SealBroken
 from vallum.kernel.store.records import Records
+from vallum.kernel.store.upsert import upsert
 
 if TYPE_CHECKING:
     import polars as pl
@@ -242,7 +242,7 @@ class KeptTreatments:
             with self._records.write() as conn:
                 fresh = self._keyring.seal(DEFAULT_TENANT, Purpose.FIELDS, urandom(32), aad, conn=conn)
                 values = {"dataset": dataset, "purpose": purpose, "sealed": fresh}
-                conn.execute(_insert(conn, table.treatment_keys).values(values).on_conflict_do_nothing())
+                conn.execute(upsert(conn, table.treatment_keys).values(values).on_conflict_do_nothing())
                 sealed = conn.execute(wanted).scalar_one()  # of two at once, the first one's
         return self._keyring.open(DEFAULT_TENANT, Purpose.FIELDS, bytes(sealed), aad)
 
@@ -260,7 +260,7 @@ class KeptTreatments:
                         for value, token in new.items()
                     ]
                     if rows:
-                        conn.execute(_insert(conn, table.tokens).on_conflict_do_nothing(), rows)
+                        conn.execute(upsert(conn, table.tokens).on_conflict_do_nothing(), rows)
                         known = _tokens_of(conn, dataset, column, list(sealed.values()))
                 if len(known) == len(set(sealed.values())):
                     return {value: known[sealed[value]] for value in values}
@@ -308,10 +308,6 @@ def as_texts(series: "pl.Series") -> "pl.Series":
     if dtype.is_float():
         series = series.fill_nan(None)
     return series.cast(pl.String)
-
-
-def _insert(conn: Connection, into: Any) -> Any:
-    return (postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert)(into)
 
 
 def _aad(dataset: str, purpose: str) -> bytes:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.errors import IntegrityError
 from vallum.kernel.identity import records as table
 from vallum.kernel.identity.model import SignInRefused
 from vallum.kernel.identity.secrets import hash_secret
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Purpose
+from vallum.kernel.store.upsert import upsert
 
 __all__ = [
     "REFUSED",
@@ -143,7 +143,7 @@ def _use(conn: Connection, proof: Proof, now: int, now_text: str) -> bool:
 
 def use_once(conn: Connection, token_id: str, expires_at_seconds: int, now: int) -> bool:
     """Whether this is the first use of a signed token that may be used once; it is used up by asking."""
-    insert_ = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(table.revoked_tokens)
+    insert_ = upsert(conn, table.revoked_tokens)
     added = insert_.values(jti=token_id, expires_at_seconds=expires_at_seconds).on_conflict_do_nothing()
     first = conn.execute(added.returning(table.revoked_tokens.c.jti)).first() is not None
     conn.execute(delete(table.revoked_tokens).where(table.revoked_tokens.c.expires_at_seconds < now - 60))

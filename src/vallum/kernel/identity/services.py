@@ -16,7 +16,6 @@ from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError as UniqueViolation
 
 from vallum.kernel.clock import Clock, format_time
@@ -51,6 +50,7 @@ from vallum.kernel.ids import new_id
 from vallum.kernel.keys import DEFAULT_TENANT
 from vallum.kernel.store.epochs import bump_epoch
 from vallum.kernel.store.records import Records
+from vallum.kernel.store.upsert import upsert
 from vallum.kernel.values import Subject, SubjectKind, TenantId
 
 __all__ = ["TOKEN_SECONDS", "Services"]
@@ -281,7 +281,7 @@ class Services:
     def revoke_token(self, conn: Connection, token: str) -> str:
         """Returns the token's id. Raises CredentialRefused for a token that is none of ours or has expired."""
         claims = self._claims(token)
-        insert_ = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(table.revoked_tokens)
+        insert_ = upsert(conn, table.revoked_tokens)
         conn.execute(insert_.values(jti=claims["jti"], expires_at_seconds=claims["exp"]).on_conflict_do_nothing())
         past = int(self._clock.now().timestamp()) - LEEWAY_SECONDS
         conn.execute(delete(table.revoked_tokens).where(table.revoked_tokens.c.expires_at_seconds < past))

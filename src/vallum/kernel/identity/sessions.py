@@ -7,7 +7,6 @@ nothing after; the one before is taken for some seconds more, for requests that 
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import NotFound
@@ -20,6 +19,7 @@ from vallum.kernel.identity.sign_in import VerifiedSignIn
 from vallum.kernel.identity.throttle import Throttle
 from vallum.kernel.ids import new_id
 from vallum.kernel.store.records import Records
+from vallum.kernel.store.upsert import upsert
 from vallum.kernel.values import Subject, SubjectKind, TenantId
 
 __all__ = ["IDLE_SECONDS", "SESSION_SECONDS", "Sessions", "place_at"]
@@ -190,7 +190,7 @@ def place_at(conn: Connection, session_id: str, at_seconds: int) -> str:
 
 def _note_place(conn: Connection, session_id: str, network: str, at_seconds: int) -> None:
     if network:
-        insert_ = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(table.session_places)
+        insert_ = upsert(conn, table.session_places)
         said = insert_.values(session_id=session_id, from_seconds=at_seconds, network=network)
         conn.execute(said.on_conflict_do_nothing())
 

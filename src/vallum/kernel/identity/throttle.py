@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 
 from sqlalchemy import Connection, case, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.errors import LimitExceeded
 from vallum.kernel.identity import records as table
+from vallum.kernel.store.upsert import upsert
 
 __all__ = ["Peer", "Throttle", "network_of"]
 
@@ -100,7 +100,7 @@ class Throttle:
 
     def _take(self, conn: Connection, key: str, now: float) -> bool:
         rule, until = _RULES[key.partition(" ")[0]], table.attempts.c.until
-        insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(table.attempts)
+        insert = upsert(conn, table.attempts)
         later = case((until > now, until), else_=now) + rule.seconds
         counted = insert.values(key=_key(key), until=now + rule.seconds).on_conflict_do_update(
             index_elements=["key"], set_={"until": later}, where=until <= now + (rule.burst - 1) * rule.seconds

@@ -23,9 +23,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.store.records import erase_copies, metadata
+from vallum.kernel.store.upsert import upsert
 
 __all__ = [
     "KeyRow",
@@ -188,7 +188,7 @@ def all_keys(conn: Connection) -> list[KeyRow]:
 
 def insert_key_if_absent(conn: Connection, row: KeyRow) -> bool:
     """True when this call made the row. On PostgreSQL it waits for another transaction that is making it."""
-    made = _insert(conn, _keys).values(row._asdict()).on_conflict_do_nothing().returning(_keys.c.version)
+    made = upsert(conn, _keys).values(row._asdict()).on_conflict_do_nothing().returning(_keys.c.version)
     return conn.execute(made).first() is not None  # not rowcount: SQLAlchemy keeps none for an INSERT on PostgreSQL
 
 
@@ -260,17 +260,17 @@ def alert_due(conn: Connection, name: str, now_seconds: int, every_seconds: int)
 
 
 def keep_alert(conn: Connection, name: str, now_seconds: int) -> None:
-    row = _insert(conn, _alerts).values(name=name, alerted_at_seconds=now_seconds)
+    row = upsert(conn, _alerts).values(name=name, alerted_at_seconds=now_seconds)
     conn.execute(row.on_conflict_do_update(index_elements=["name"], set_={"alerted_at_seconds": now_seconds}))
 
 
 def insert_signing_if_absent(conn: Connection, row: SigningRow) -> None:
-    conn.execute(_insert(conn, _signing).values(row._asdict()).on_conflict_do_nothing())
+    conn.execute(upsert(conn, _signing).values(row._asdict()).on_conflict_do_nothing())
 
 
 def claim_version(conn: Connection, name: str, at: str) -> tuple[int, int]:
     """The number of a fresh version, and that of the one in use (0: none). Holds the secret until the commit."""
-    fresh = _insert(conn, _secrets).values(name=name, created_at=at, updated_at=at, version=0, newest=0)
+    fresh = upsert(conn, _secrets).values(name=name, created_at=at, updated_at=at, version=0, newest=0)
     conn.execute(fresh.on_conflict_do_nothing())
     claimed = update(_secrets).where(_secrets.c.name == name).values(newest=_secrets.c.newest + 1)
     row = conn.execute(claimed.returning(_secrets.c.newest, _secrets.c.version)).one()
@@ -346,8 +346,3 @@ def delete_secret(conn: Connection, name: str) -> bool:
     erase_copies(conn)
     conn.execute(delete(_secret_versions).where(_secret_versions.c.name == name))
     return conn.execute(delete(_secrets).where(_secrets.c.name == name)).rowcount == 1
-
-
-def _insert(conn: Connection, into: Table) -> postgresql.Insert | sqlite.Insert:
-    """An INSERT that may say what to do on a conflict, which both dialects spell alike."""
-    return postgresql.insert(into) if conn.dialect.name == "postgresql" else sqlite.insert(into)

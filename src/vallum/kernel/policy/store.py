@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import msgspec
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.actions import Action
 from vallum.kernel.clock import Clock, format_time
@@ -24,6 +23,7 @@ from vallum.kernel.policy.policy_set import (
 from vallum.kernel.policy.rehearse import typical_request
 from vallum.kernel.policy.syntax import PolicyRefused
 from vallum.kernel.store.epochs import bump_epoch
+from vallum.kernel.store.upsert import upsert
 from vallum.kernel.values import AssetRef, Subject, SubjectKind
 
 __all__ = ["PolicyStore"]
@@ -90,15 +90,13 @@ class PolicyStore:
     def apply(self, conn: Connection, policy_set: PolicySet, applied_by: str) -> None:
         """Put a checked set in force."""
         self._keep(conn, policy_set, applied_by)
-        insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert
-        in_force = insert(records.active).values(id=1, digest=policy_set.digest)
+        in_force = upsert(conn, records.active).values(id=1, digest=policy_set.digest)
         conn.execute(in_force.on_conflict_do_update(index_elements=["id"], set_={"digest": policy_set.digest}))
         bump_epoch(conn, EPOCH)
 
     def _keep(self, conn: Connection, policy_set: PolicySet, applied_by: str) -> None:
-        insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert
         conn.execute(
-            insert(records.policy_sets)
+            upsert(conn, records.policy_sets)
             .values(
                 digest=policy_set.digest,
                 files=json.dumps(dict(policy_set.files)),

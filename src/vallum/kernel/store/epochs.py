@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from threading import Event, Thread
 
 from sqlalchemy import BigInteger, Column, Connection, Table, Text, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.errors import Unavailable
 from vallum.kernel.store.records import Records, metadata
+from vallum.kernel.store.upsert import upsert
 
 __all__ = ["EpochWatch", "bump_epoch", "read_epochs"]
 
@@ -22,7 +22,7 @@ _epochs = Table("epochs", metadata, Column("name", Text, primary_key=True), Colu
 
 def bump_epoch(conn: Connection, name: str) -> None:
     """Tell every process that `name` changed, when and only when the caller's transaction commits."""
-    insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(_epochs)
+    insert = upsert(conn, _epochs)
     conn.execute(insert.values(name=name, value=0).on_conflict_do_nothing())
     conn.execute(update(_epochs).where(_epochs.c.name == name).values(value=_epochs.c.value + 1))
 

@@ -14,12 +14,12 @@ from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, union
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.errors import Invalid
 from vallum.kernel.ids import new_id
 from vallum.kernel.keys import Keyring
 from vallum.kernel.store.records import Records
+from vallum.kernel.store.upsert import upsert
 from vallum.kernel.values import Subject
 from vallum.models.registry.artifacts import Artifacts, Place, StoredPart
 from vallum.models.registry.model import (
@@ -106,9 +106,8 @@ class Parts:
         self._uploads.touch(conn, received.upload)  # and nobody else keeps one of it until this is committed
         part = received.part
         _require_next(self._of(conn, received.upload, received.path), part.begin)
-        insert = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
         conn.execute(
-            insert(parts).values(
+            upsert(conn, parts).values(
                 upload=received.upload, path=received.path, begin=part.begin, size=part.size, sha256=part.sha256,
                 blob=received.blob,
             )
@@ -132,10 +131,11 @@ class Parts:
                 f"{path}: {there[1]} bytes arrived, and they are not those of the file that was named: "
                 "remove it from the upload, and send it again"
             )
-        insert = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
         found = {"sha256": there[0], "size": there[1], "blob": ""}
         values = {"upload": upload, "path": path, **found}
-        conn.execute(insert(files).values(values).on_conflict_do_update(index_elements=["upload", "path"], set_=found))
+        conn.execute(
+            upsert(conn, files).values(values).on_conflict_do_update(index_elements=["upload", "path"], set_=found)
+        )
         return ModelFile(path, *there)
 
     def _counted(self, conn: Connection, upload: str, path: str) -> tuple[int, int]:

@@ -21,7 +21,6 @@ from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import Connection, Row, Update, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import Conflict, IntegrityError, Invalid, NotFound
@@ -30,6 +29,7 @@ from vallum.kernel.keys import Keyring
 from vallum.kernel.policy import AssetFacts
 from vallum.kernel.policy.changes import OwnRequest
 from vallum.kernel.store.records import Records
+from vallum.kernel.store.upsert import upsert
 from vallum.kernel.values import AssetRef, Subject
 from vallum.models.registry import records as table
 from vallum.models.registry.artifacts import Artifacts, BlobStore, Place, StoredFile, StoredPart
@@ -155,7 +155,7 @@ class Registry:
         )  # fmt: skip
         values = {field: getattr(made, field) for field in RegisteredModel.__struct_fields__ if field != "aliases"}
         values |= {"tenant": self._tenant, "holder": by.holder, "newest": 0}
-        row = _insert(conn, table.models).values(values).on_conflict_do_nothing().returning(table.models.c.name)
+        row = upsert(conn, table.models).values(values).on_conflict_do_nothing().returning(table.models.c.name)
         if conn.execute(row).first() is None:
             raise Conflict(f"there is a registered model {name} already: upload a version of it, or take another name")
         return made
@@ -186,7 +186,7 @@ class Registry:
         check_name(alias)
         _require_available(self._row(conn, model, number, lock=True))
         values = {"model": model, "alias": alias, "number": number}
-        moved = _insert(conn, table.aliases).values(values)
+        moved = upsert(conn, table.aliases).values(values)
         conn.execute(moved.on_conflict_do_update(index_elements=["model", "alias"], set_={"number": number}))
 
     # Versions.
@@ -440,7 +440,7 @@ class Registry:
 
     def count_egress(self, conn: Connection, subject: str, size: int) -> None:
         c, day = table.egress.c, format_time(self._clock.now())[:10]
-        counted = _insert(conn, table.egress).values(subject=subject, day=day, size=size, downloads=1)
+        counted = upsert(conn, table.egress).values(subject=subject, day=day, size=size, downloads=1)
         more = {"size": c.size + size, "downloads": c.downloads + 1}
         conn.execute(counted.on_conflict_do_update(index_elements=["subject", "day"], set_=more))
 
@@ -535,10 +535,6 @@ def _fingerprint(row: Row[Any], attested: Sequence[tuple[str, bytes]], keys: Seq
     for part in (bytes(row.bundle), *(raw for _, raw in attested), *(key.name.encode() + key.pem for key in keys)):
         whole.update(hashlib.sha256(part).digest())
     return whole.digest()
-
-
-def _insert(conn: Connection, into: Any) -> Any:
-    return (postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert)(into)
 
 
 def _of(model: str, number: int) -> Update:

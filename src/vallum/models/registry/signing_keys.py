@@ -24,12 +24,12 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 from sqlalchemy import Connection, Row, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import Conflict, Invalid, NotFound
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Purpose, SealBroken
 from vallum.kernel.store.records import Records
+from vallum.kernel.store.upsert import upsert
 from vallum.models.registry.model import SigningKeyRecord
 from vallum.models.registry.records import signing_keys as table
 from vallum.models.signing import TrustedKey
@@ -166,8 +166,9 @@ class SigningKeys:
             "sealed": self._keyring.seal(DEFAULT_TENANT, Purpose.SIGNING, raw, _AAD % number, conn=conn),
         }  # fmt: skip
         values["state"] = self._sealed_state(conn, values)
-        insert = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-        done = conn.execute(insert(table).values(values).on_conflict_do_nothing().returning(table.c.number)).first()
+        done = conn.execute(
+            upsert(conn, table).values(values).on_conflict_do_nothing().returning(table.c.number)
+        ).first()
         if done is None and self._place.token is not None:
             self._place.token.forget(key_id)
         for row in rows if done is not None else ():

@@ -17,7 +17,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import Invalid, NotFound, Unavailable, VallumError
@@ -25,6 +24,7 @@ from vallum.kernel.ids import new_id
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Purpose
 from vallum.kernel.store.records import Records, erase_copies
 from vallum.kernel.store.renewal import renewed
+from vallum.kernel.store.upsert import upsert
 from vallum.kernel.values import Subject
 from vallum.models.registry.artifacts import Artifacts, Place, StoredFile, StoredPart, sweep_spool
 from vallum.models.registry.model import (
@@ -177,10 +177,11 @@ class Uploads:
         self.touch(conn, received.upload)
         kept = received.file
         conn.execute(delete(parts).where(parts.c.upload == received.upload, parts.c.path == kept.path))
-        insert_ = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
         found = {"sha256": kept.sha256, "size": kept.size, "blob": received.blob}
         values = {"upload": received.upload, "path": kept.path, **found}
-        conn.execute(insert_(files).values(values).on_conflict_do_update(index_elements=["upload", "path"], set_=found))
+        conn.execute(
+            upsert(conn, files).values(values).on_conflict_do_update(index_elements=["upload", "path"], set_=found)
+        )
         return kept
 
     def remove_file(self, conn: Connection, model: str, upload: str, by: Subject, path: str) -> None:
