@@ -26,7 +26,7 @@ def versions(perform, subject):
         (visits()[:-30] + b'"never closed', "visits.csv"),
         (b"visit,email\n1,\xff\xfe\n", "visits.csv"),
         (gzip.compress(visits())[:-9], "cut off"),
-        (gzip.compress(b"visit,email,iban,ward,cost,on\n" + b"1,,,,1,2026-03-01\n" * 3_000_000), "gzip bomb"),
+        (gzip.compress(b"visit,email,iban,ward,cost,on\n" + b"1,,,,1,2026-03-01\n" * 1_200_000), "gzip bomb"),
     ],
     ids=["unclosed", "encoding", "truncated gzip", "gzip bomb"],
 )
