@@ -6,6 +6,7 @@ Leaves encryption to `keys`: what is put here is sealed before. A name is relati
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from secrets import randbits
 from typing import Any
 
 import obstore
@@ -24,8 +25,10 @@ _CHUNK_BYTES = 4 << 20
 class Blobs:
     """Thread-safe. Every method raises Unavailable when the store does not answer, Invalid for a name that is none."""
 
-    def __init__(self, store: Any) -> None:
+    def __init__(self, store: Any, folder: Path | None = None) -> None:
+        """`folder` is where `store` keeps its blobs, if it is one."""
         self._store = store
+        self._folder = folder
 
     @classmethod
     def open(cls, url: str, **options: Any) -> "Blobs":
@@ -38,7 +41,7 @@ class Blobs:
                 folder = Path(url.removeprefix("file://"))
                 if not folder.is_absolute():
                     raise Invalid("blobs.url: give the folder's whole path, as in file:///var/lib/vallum/blobs")
-                return cls(LocalStore(folder, mkdir=True))
+                return cls(LocalStore(folder, mkdir=True), folder)
             if not url.startswith(("s3://", "gs://", "az://")):
                 raise Invalid("blobs.url: use file://, s3://, gs:// or az://")
             return cls(from_url(url, **options))
@@ -64,7 +67,10 @@ class Blobs:
     def put_stream(self, name: str, chunks: Iterable[bytes]) -> None:
         """As `put`, without holding the whole in memory."""
         try:
-            obstore.put(self._store, _checked(name), iter(chunks))
+            if self._folder is None:
+                obstore.put(self._store, _checked(name), iter(chunks))
+            else:
+                _write_whole(self._folder / _checked(name), chunks)
         except (BaseError, OSError) as e:
             raise _unavailable("write", name) from e
 
@@ -118,6 +124,23 @@ class Blobs:
             return
         except (BaseError, OSError) as e:
             raise _unavailable("delete", name) from e
+
+
+def _write_whole(path: Path, chunks: Iterable[bytes]) -> None:
+    """Beside its place, then there: as obstore does, whose own threads cost a third more for writing the same.
+
+    No blob's name holds `#`, and what ends in `#` and a number obstore does not list.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}#{randbits(64)}")
+    try:
+        with beside.open("xb") as out:
+            for chunk in chunks:
+                out.write(chunk)
+        beside.rename(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def _checked(name: str) -> str:

@@ -83,6 +83,39 @@ def test_streams_are_put_and_got_whole(blobs):
     assert b"".join(blobs.stream("large")) == b"".join(chunks)
 
 
+def test_a_stream_that_breaks_off_leaves_what_was_there_and_nothing_else(blobs, tmp_path):
+    def breaking():
+        yield b"x" * 1_000_000
+        raise RuntimeError("the sender left")
+
+    blobs.put("kept", b"as it was")
+    for name in ("kept", "folder/new"):
+        with pytest.raises(RuntimeError, match="left"):
+            blobs.put_stream(name, breaking())
+    assert blobs.get("kept") == b"as it was"
+    assert blobs.list() == ["kept"]
+    assert [path.name for path in (tmp_path / "blobs").rglob("*") if path.is_file()] in ([], ["kept"])
+
+
+def test_of_two_streams_at_once_one_is_there_whole(blobs):
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda fill: blobs.put_stream("both", iter([fill * 1_000_000] * 9)), (b"a", b"b")))
+    assert len(set(blobs.get("both"))) == 1
+    assert blobs.list() == ["both"]
+
+
+def test_a_stream_that_is_being_written_is_not_listed(tmp_path):
+    blobs = Blobs.open((tmp_path / "blobs").as_uri())
+
+    def looking():
+        yield b"x"
+        assert blobs.list() == []
+        assert not blobs.exists("large")
+
+    blobs.put_stream("large", looking())
+    assert blobs.list() == ["large"]
+
+
 def test_one_that_is_replaced_while_it_is_read_is_not_mixed(blobs):
     blobs.put_stream("large", iter([b"a" * 1_000_000] * 12))
     begun = blobs.stream("large")
