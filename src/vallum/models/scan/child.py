@@ -9,20 +9,23 @@ counted in time of the processor; what waits for ever is ended by the clock, aft
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from threading import Timer
 from time import process_time
-from typing import Any
+from typing import IO, Any, Protocol
 
 from vallum.models.scan.catalogue import inspectors, repository_inspectors
 from vallum.models.scan.engine import files_of, scan_file, together, with_vouched
 from vallum.models.scan.model import FileReport, Finding, Report, Verdict
+from vallum.models.scan.pickles.starts import begin_helper
 
-__all__ = ["scan_isolated"]
+__all__ = ["Child", "inspectors", "repository_inspectors", "scan_as_told", "scan_isolated"]
 
 _MEMORY_BYTES = 512 << 20  # beside what is mapped from files
 _SECONDS_A_FILE, _SECONDS_A_MB = 4.0, 0.4  # twice what the engine allows itself
@@ -33,8 +36,21 @@ _SECONDS_OF_CLOCK, _CLOCK_PER_PROCESSOR = 60.0, 30.0  # twenty processes on each
 _MAX_LINE_BYTES = 32 << 20
 
 
-def scan_isolated(path: Path) -> Report:
-    """As `scan`, and safe from its inputs. Raises OSError for a path that cannot be read at all."""
+class Child(AbstractContextManager["Child"], Protocol):
+    """A process that scans: told which files by `stdin`, it answers by `stdout`."""
+
+    @property
+    def stdin(self) -> IO[bytes] | None: ...
+
+    @property
+    def stdout(self) -> IO[bytes] | None: ...
+
+    def kill(self) -> None: ...
+
+
+def scan_isolated(path: Path, start: Callable[[Sequence[str]], Child] | None = None) -> Report:
+    """As `scan`, and safe from its inputs. `start` gives a child that does `scan_as_told`; without, it is a process of
+    its own. Raises OSError for a path that cannot be read at all, or when none can be started."""
     files = files_of(path)
     reports: dict[str, FileReport] = {}
     found: tuple[Finding, ...] = ()
@@ -43,7 +59,7 @@ def scan_isolated(path: Path) -> Report:
     starts = 0
     for _ in range(_MAX_DEATHS):
         begun, ended, ready = "", False, False
-        for said in _ask(path, files, left):
+        for said in _ask(start or _started, path, files, left):
             match said:
                 case {"ready": bool(ready)}:
                     pass
@@ -73,15 +89,21 @@ def scan_isolated(path: Path) -> Report:
     return Report(str(path), ordered, (*findings, *found))
 
 
-def _ask(path: Path, files: dict[str, Path], left: list[str]) -> Iterator[dict[str, Any]]:
+def _started(arguments: Sequence[str]) -> Child:
+    # -I: nothing of the folder that it is started in is imported; the scanned one may hold anything.
+    command = [sys.executable, "-I", "-m", "vallum.models.scan.child", *arguments]
+    return subprocess.Popen(  # noqa: S603  this interpreter, and a path that is an argument of its own
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env={}
+    )
+
+
+def _ask(
+    start: Callable[[Sequence[str]], Child], path: Path, files: dict[str, Path], left: list[str]
+) -> Iterator[dict[str, Any]]:
     """What one child says until it ends, however it does."""
     megabytes = sum(file.lstat().st_size for file in files.values()) / 1e6
     seconds = _SECONDS_A_FILE * max(len(left), 1) + _SECONDS_A_MB * megabytes
-    # -I: nothing of the folder that it is started in is imported; the scanned one may hold anything.
-    command = [sys.executable, "-I", "-m", "vallum.models.scan.child", str(path.absolute()), str(int(seconds) + 1)]
-    with subprocess.Popen(  # noqa: S603  this interpreter, and a path that is an argument of its own
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env={}
-    ) as child:
+    with start([str(path.absolute()), str(int(seconds) + 1)]) as child:
         if child.stdin is None or child.stdout is None:
             return
         clock = _clock(child, _SECONDS_TO_START)
@@ -102,15 +124,22 @@ def _ask(path: Path, files: dict[str, Path], left: list[str]) -> Iterator[dict[s
             child.kill()
 
 
-def _clock(child: subprocess.Popen[bytes], seconds: float) -> Timer:
+def _clock(child: Child, seconds: float) -> Timer:
     timer = Timer(seconds, child.kill)
     timer.daemon = True
     timer.start()
     return timer
 
 
+def scan_as_told(arguments: Sequence[str]) -> None:
+    """What a child does: `arguments` are the path, and how many seconds of the processor it has."""
+    path, seconds = arguments
+    _main(Path(path), int(seconds))
+
+
 def _main(path: Path, seconds: int) -> None:
     left = set(json.loads(sys.stdin.buffer.read()))
+    begin_helper()  # no thread can be started when it is held
     _hold(seconds + round(process_time()))
     _say({"ready": True})
     files = files_of(path)
@@ -128,6 +157,7 @@ def _main(path: Path, seconds: int) -> None:
 
 
 def _hold(seconds: int) -> None:
+    signal.alarm(int(_SECONDS_OF_CLOCK + _CLOCK_PER_PROCESSOR * seconds) + 1)  # should nobody be left to end it
     """What is mapped read-only from files does not count as data: a large model is no large process."""
     for limit, value in (
         (resource.RLIMIT_DATA, _MEMORY_BYTES), (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_FSIZE, 0),
@@ -153,4 +183,4 @@ def _finding(said: dict[str, Any]) -> Finding:
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]), int(sys.argv[2]))
+    scan_as_told(sys.argv[1:])

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from vallum.models.scan.model import Verdict
@@ -11,7 +12,7 @@ from vallum.models.scan.pickles.chance import HEADER_BITS, OLD_HEADER_BITS, is_m
 from vallum.models.scan.pickles.judge import MAX_ENCODED, Judge
 from vallum.models.scan.pickles.machine import Broken, Budget, Exhausted, Machine
 from vallum.models.scan.pickles.probing import probe, silent
-from vallum.models.scan.pickles.starts import CANDIDATE, OLD_CANDIDATE, starts_of
+from vallum.models.scan.pickles.starts import CANDIDATE, OLD_CANDIDATE, starts_meanwhile, starts_of
 from vallum.models.scan.pickles.unread import find_capable_name
 from vallum.models.scan.pickles.values import Global, Made, Span
 from vallum.models.scan.port import Blob, Scan
@@ -42,9 +43,11 @@ def find_hidden(data: memoryview, start: int, budget: Budget) -> Iterator[int]:
     Ends early when the budget does, which whoever asks can see in its `steps`.
     """
     most = _MAX_CANDIDATES + (len(data) - start) * _CANDIDATES_PER_BYTE
-    for pattern, header in ((CANDIDATE, HEADER_BITS), (OLD_CANDIDATE, OLD_HEADER_BITS)):
+    old = starts_meanwhile(OLD_CANDIDATE, data, start, int(most) + 2)
+    new = partial(starts_of, CANDIDATE, data, start)
+    for starts, header in ((new, HEADER_BITS), (old, OLD_HEADER_BITS)):
         until = start
-        for tried, candidate in enumerate(starts_of(pattern, data, start)):
+        for tried, candidate in enumerate(starts()):
             if tried > most:
                 budget.steps = 0
             if budget.steps <= 0:

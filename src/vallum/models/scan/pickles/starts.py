@@ -5,15 +5,20 @@ part of the standard library, and is asked for only where there is much to searc
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import islice
+from os import getpid
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 from vallum.models.scan.pickles.machine import OPCODES
 
-__all__ = ["CANDIDATE", "OLD_CANDIDATE", "starts_of"]
+__all__ = ["CANDIDATE", "OLD_CANDIDATE", "begin_helper", "load_search", "starts_meanwhile", "starts_of"]
 
 _MUCH_BYTES = 1 << 20
+_WORTH_HELP_BYTES = 8 << 20  # some milliseconds; what is shorter is searched before another thread wakes up
 # What could be told apart by its next byte is: each candidate costs as much as to search a tenth of a megabyte.
 _OPCODE = b"[" + b"".join(b"\\x%02x" % op for op in sorted(OPCODES)) + b"]"
 CANDIDATE = (
@@ -30,6 +35,66 @@ def starts_of(pattern: bytes, data: memoryview, start: int) -> Iterator[int]:
     """Offsets from `start`, in order."""
     compiled = _compiled(pattern, len(data) - start >= _MUCH_BYTES)
     return (found.start() for found in compiled.finditer(data, start))
+
+
+def starts_meanwhile(pattern: bytes, data: memoryview, start: int, most: int) -> Callable[[], Iterable[int]]:
+    """What gives the first `most` of `starts_of`. Where there is much, a second thread looks for them from now on: RE2
+    lets others run, and two patterns in gigabytes are two cores' work."""
+    if len(data) - start < _WORTH_HELP_BYTES:
+        return lambda: starts_of(pattern, data, start)
+    try:
+        return _helper(getpid()).asked(lambda: list(islice(starts_of(pattern, data, start), most)))
+    except RuntimeError:  # no thread may be started here
+        return lambda: starts_of(pattern, data, start)
+
+
+def begin_helper() -> None:
+    """Start the second thread now: for whoever may start none later."""
+    _helper(getpid())
+
+
+def load_search() -> None:
+    """Load and compile what is else loaded when it is first needed: for whoever forks."""
+    for pattern in (CANDIDATE, OLD_CANDIDATE):
+        for much in (True, False):
+            _compiled(pattern, much)
+
+
+class _Helper:
+    """One more thread, that does one thing after another."""
+
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[tuple[Callable[[], list[int]], SimpleQueue[list[int] | BaseException]]] = SimpleQueue()
+        Thread(target=self._help, name="searching", daemon=True).start()
+
+    def asked(self, work: Callable[[], list[int]]) -> Callable[[], list[int]]:
+        """Begins when what was asked before is done; what this returns waits for it, and raises what it raised."""
+        answer: SimpleQueue[list[int] | BaseException] = SimpleQueue()
+        self._asked.put((work, answer))
+
+        def found() -> list[int]:
+            said = answer.get()
+            if isinstance(said, BaseException):
+                raise said
+            return said
+
+        return found
+
+    def _help(self) -> None:
+        while True:
+            work, answer = self._asked.get()
+            try:
+                answer.put(work())
+            except BaseException as e:  # noqa: BLE001  whoever asked raises it
+                answer.put(e)
+            del work, answer  # and with them the file that is mapped
+
+
+@cache
+def _helper(process: int) -> _Helper:
+    """Of this process: one that was forked has none of the threads."""
+    del process
+    return _Helper()
 
 
 @cache
