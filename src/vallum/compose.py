@@ -183,9 +183,10 @@ class Platform:
         self.chores.start()
 
     def close(self) -> None:
-        """Flush the ledger and let go of the database."""
+        """Flush the ledger, let go of the database, and end what was started."""
         self.chores.stop()
         self.epochs.stop()
+        self.control.services.models.close()
         self.writer.close()
         self.records.close()
 

@@ -10,10 +10,12 @@ this user alone; what this very process has not spooled, or what is gone, is ope
 import hashlib
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 from tempfile import mkdtemp
 from threading import Lock
 from time import time
@@ -25,7 +27,9 @@ from vallum.models.registry.model import ModelFile, VersionDamaged
 
 __all__ = ["Artifacts", "BlobStore", "Place", "StoredFile", "sweep_spool"]
 
-_PIECE_BYTES = 1 << 20  # what is given to the store and to clients at once
+_PIECE_BYTES = 1 << 20  # what is given to clients, and copied, at once
+_SEALED_BYTES = 256 * 1024  # of a chunk of the stream: what is given to the store at once, and still lies in the cache
+_AHEAD = 4  # pieces that hashing and the spool may lag behind: so that neither core waits for the other
 _SPOOLED_SECONDS = 3600  # plaintext of an upload that nobody completes lies no longer; its blobs stay for the day
 
 
@@ -76,6 +80,24 @@ class StoredFile(NamedTuple):
         return tuple(part.blob for part in self.parts) or (self.blob,)
 
 
+class _Written(NamedTuple):
+    """Which file it is, and when it was last changed in any way: nobody sets the latter back who is not root."""
+
+    device: int
+    inode: int
+    size: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> "_Written | None":
+        """None when it is gone, or is no file any more."""
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            return None
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns) if S_ISREG(found.st_mode) else None
+
+
 class Artifacts:
     """Safe to share between threads."""
 
@@ -84,7 +106,7 @@ class Artifacts:
         self._blobs = blobs
         self._spool = spool
         self._lock = Lock()
-        self._spooled: set[str] = set()  # blobs whose plaintext this process has written down whole
+        self._spooled: dict[str, _Written | None] = {}  # blobs whose plaintext this process has written down whole
 
     def take(self, key: bytes, place: Place, blob: str, chunks: Iterable[bytes]) -> ModelFile:
         """Hash, spool and seal what arrives, in one read of it; nothing is left when anything fails.
@@ -106,23 +128,32 @@ class Artifacts:
         def told() -> Iterator[bytes]:
             """Hashing takes as long as all else together, and so has a thread of its own; writing down has another."""
             nonlocal size
-            under_way: list[Future[Any]] = []
+            under_way: deque[Future[Any]] = deque()
             for chunk in chunks:
-                _finish(under_way)
-                under_way = [pool.submit(digest.update, chunk), pool.submit(out.write, chunk)]
+                under_way += hashing.submit(digest.update, chunk), spooling.submit(out.write, chunk)
+                while len(under_way) > 2 * _AHEAD:
+                    _finish(under_way.popleft())
                 size += len(chunk)
                 yield chunk
-            _finish(under_way)
+            for work in under_way:
+                _finish(work)
 
         try:
-            with _no_room(), open(_created(spooled), "wb") as out, ThreadPoolExecutor(2, "taking") as pool:
-                self._blobs.put_stream(blob, _joined(encrypt_stream(key, told(), aad)))
+            with (
+                _no_room(),
+                open(_created(spooled), "wb") as out,
+                ThreadPoolExecutor(1, "hashing") as hashing,
+                ThreadPoolExecutor(1, "spooling") as spooling,
+            ):
+                self._blobs.put_stream(blob, encrypt_stream(key, told(), aad, chunk_bytes=_SEALED_BYTES))
+                out.flush()
+                written = _Written.of(spooled)
         except BaseException:
             spooled.unlink(missing_ok=True)
             self.drop([blob])
             raise
         with self._lock:
-            self._spooled.add(blob)
+            self._spooled[blob] = written
         return size
 
     def open(self, key: bytes, place: Place, stored: StoredFile) -> Iterator[bytes]:
@@ -161,7 +192,12 @@ class Artifacts:
 
     @contextmanager
     def laid_out(self, key: bytes, model: str, number: int, stored: Sequence[StoredFile]) -> Iterator[Path]:
-        """All files as the model's folder, to be scanned; gone after the block. Raises as `write` does."""
+        """All files as the model's folder, to be scanned; gone after the block. Raises as `write` does.
+
+        What was spooled is taken for what was hashed only while it is the very file that was written then. What
+        changed before the block is opened from its blobs instead; what changed inside of it raises Unavailable behind
+        it: nobody knows which bytes were scanned.
+        """
         with _no_room():
             self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder = Path(mkdtemp(prefix="scan-", dir=self._spool))
@@ -169,10 +205,9 @@ class Artifacts:
             absent = []
             for one in stored:
                 with self._lock:
-                    known = self._spooled.issuperset(one.blobs)
-                    self._spooled.difference_update(one.blobs)
+                    known = [self._spooled.pop(blob, None) for blob in one.blobs]
                 spooled = [self._spool_of(blob) for blob in one.blobs]
-                if known and all(path.exists() for path in spooled):
+                if all(was is not None and was == _Written.of(path) for was, path in zip(known, spooled, strict=True)):
                     with _no_room():
                         path = folder / one.file.path
                         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -181,7 +216,11 @@ class Artifacts:
                 else:
                     absent.append(one)
             self.write(key, model, number, absent, folder)
+            laid = {path: _Written.of(path) for path in (folder / one.file.path for one in stored)}
+            sizes = {folder / one.file.path: one.file.size for one in stored}
             yield folder
+            if any(was is None or was.size != sizes[path] or was != _Written.of(path) for path, was in laid.items()):
+                raise Unavailable("a file of the model was changed while it was scanned; nothing was decided")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -189,7 +228,7 @@ class Artifacts:
         """What cannot be deleted now is left for `drop_all_but`: without its key it is noise."""
         for blob in blobs:
             with self._lock:
-                self._spooled.discard(blob)
+                self._spooled.pop(blob, None)
             self._spool_of(blob).unlink(missing_ok=True)
             with suppress(Unavailable):
                 self._blobs.delete(blob)
@@ -224,10 +263,9 @@ def _append(path: Path, others: Sequence[Path]) -> None:
         other.unlink()
 
 
-def _finish(under_way: Iterable[Future[Any]]) -> None:
+def _finish(work: Future[Any]) -> None:
     with _no_room():  # said here, or the store would call it its own
-        for work in under_way:
-            work.result()
+        work.result()
 
 
 def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:

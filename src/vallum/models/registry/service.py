@@ -54,6 +54,7 @@ from vallum.models.registry.parts import Parts
 from vallum.models.registry.scan_attester import ScanAttester, VerdictUnproven
 from vallum.models.registry.signing_keys import SigningKeys, SigningPlace
 from vallum.models.registry.uploads import Completion, Uploads, key_of, manifest_of, stored_file, stored_files
+from vallum.models.scan.forks import Scanner
 from vallum.models.signing import (
     Difference,
     Manifest,
@@ -119,6 +120,7 @@ class Registry:
         self._recorded_at = recorded_at
         self._was_revoked = was_revoked
         self._signing_keys = SigningKeys(records, keyring, clock, signing)
+        self._scanner = Scanner()
         self.uploads = Uploads(
             records,
             keyring,
@@ -128,8 +130,13 @@ class Registry:
             self._signing_keys,
             trust,
             max_upload_bytes=max_upload_bytes,
+            scan=self._scanner.scan,
         )
         self.parts = Parts(records, keyring, lambda: self._artifacts, self.uploads, max_upload_bytes)
+
+    def close(self) -> None:
+        """End the processes that scan. The next scan starts them anew."""
+        self._scanner.close()
 
     @cached_property
     def _artifacts(self) -> Artifacts:

@@ -106,9 +106,9 @@ class Uploads:
         trust: TrustPolicy,
         *,
         max_upload_bytes: int,
-        scan: Callable[[Path], Report] | None = None,
+        scan: Callable[[Path], Report],
     ) -> None:
-        """`trust` is whose signatures an uploader may bring."""
+        """`trust` is whose signatures an uploader may bring; `scan` judges a folder, and is safe from what is in it."""
         self._records = records
         self._keyring = keyring
         self._clock = clock
@@ -117,7 +117,7 @@ class Uploads:
         self._signing_keys = signing_keys
         self._trust = trust
         self._max_upload_bytes = max_upload_bytes
-        self._scan = scan or _scan_isolated
+        self._scan = scan
         self._scans = BoundedSemaphore(_MAX_SCANS)
 
     # What the uploader does. Who may upload to which model is for the gate to say; an upload is its beginner's alone.
@@ -464,9 +464,3 @@ def bounded(chunks: Iterable[bytes], room: int, whole: int) -> Iterator[bytes]:
 def _place(place: str, folder: Path) -> str:
     """In the model, not in the folder that it was scanned in."""
     return place.replace(f"{folder}/", "").replace(str(folder), ".")
-
-
-def _scan_isolated(folder: Path) -> Report:
-    from vallum.models.scan.child import scan_isolated  # some forty modules of formats
-
-    return scan_isolated(folder)

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from datetime import timedelta
 
 import pytest
@@ -268,6 +269,64 @@ def test_what_is_scanned_is_what_was_hashed_and_not_what_lies_in_the_spool(begin
     spooled.write_bytes(b"{}")
     registry._artifacts._spooled.clear()  # as another process, or this one started again
     assert complete(upload).verdict == "review"
+
+
+def swap(path):
+    """Another file in its place, of the same size."""
+    other = path.with_name("other")
+    other.write_bytes(b"{" + b" " * (path.stat().st_size - 2) + b"}")
+    other.rename(path)
+
+
+def overwrite(path):
+    """The same file, of the same size and with the same time of its last change, as far as a user may set it."""
+    before = path.stat()
+    with path.open("r+b") as out:
+        out.write(b"{" + b" " * (before.st_size - 2) + b"}")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def link(path):
+    other = path.with_name("other")
+    path.rename(other)
+    path.symlink_to(other)
+
+
+SPOOL_ATTACKS = [swap, overwrite, link, cut, add, empty, os.unlink]
+
+
+@pytest.mark.parametrize("attack", SPOOL_ATTACKS)
+def test_a_spool_that_was_changed_is_not_what_is_scanned(begin, send, complete, settings, attack):
+    """The bytes that are stored are no pass, and another file that would be one is put into the scanner's way."""
+    upload = begin()
+    send(upload, "model.bin", unknown())
+    (spooled,) = settings.spool_path.iterdir()
+    time.sleep(0.02)  # the clock of files has ticks
+    attack(spooled)
+    version = complete(upload)
+    assert (version.state, version.verdict) == ("quarantined", "review")
+    assert {finding.technique for finding in version.findings} == {"unknown-format"}
+
+
+@pytest.mark.parametrize("attack", SPOOL_ATTACKS)
+def test_a_file_that_is_changed_while_it_is_scanned_is_no_verdict(
+    begin, send, complete, registry, monkeypatch, perform, dana, attack
+):
+    upload = begin()
+    send(upload, "model.bin", unknown())
+    scan = registry.uploads._scan
+
+    def attacked(folder):
+        time.sleep(0.02)
+        attack(folder / "model.bin")
+        return scan(folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(registry.uploads, "_scan", attacked)
+        with pytest.raises(Unavailable, match="nothing was decided"):
+            complete(upload)
+    assert perform("list_model_versions", dana, {"name": "churn"}) == []
+    assert complete(upload).verdict == "review"  # from its blob, which nobody touched
 
 
 def test_an_upload_outlives_its_spool_and_its_process(begin, send, complete, registry, settings):
