@@ -186,7 +186,7 @@ class Platform:
         """Flush the ledger, let go of the database, and end what was started."""
         self.chores.stop()
         self.epochs.stop()
-        self.control.services.models.close()
+        self.domains.close()
         self.writer.close()
         self.records.close()
 

@@ -60,6 +60,11 @@ class OpenedDomains:
         """What a server does before it serves. Raises Invalid for settings that one of them cannot be opened with."""
         _ = self.dependency_watch, self.release_watch, self.export_alerts, self.subject_erasures
 
+    def close(self) -> None:
+        """End what those that were opened have started."""
+        if "models" in self.__dict__:  # to open it for that would be odd
+            self.models.close()
+
     @cached_property
     def models(self) -> "Registry":
         from vallum.models.registry import DamageAlarm, Registry, ScanAttester, load_trust
