@@ -124,13 +124,13 @@ class Artifacts:
     def _take(self, key: bytes, aad: bytes, blob: str, chunks: Iterable[bytes], digest: Any) -> int:
         size = 0
         spooled = self._spool_of(blob)
+        under_way: deque[Future[Any]] = deque()
 
         def told() -> Iterator[bytes]:
             """Hashing takes as long as all else together, and so has a thread of its own; writing down has another."""
             nonlocal size
-            under_way: deque[Future[Any]] = deque()
             for chunk in chunks:
-                under_way += hashing.submit(digest.update, chunk), spooling.submit(out.write, chunk)
+                under_way.extend((hashing.submit(digest.update, chunk), spooling.submit(out.write, chunk)))
                 while len(under_way) > 2 * _AHEAD:
                     _finish(under_way.popleft())
                 size += len(chunk)
@@ -145,7 +145,12 @@ class Artifacts:
                 ThreadPoolExecutor(1, "hashing") as hashing,
                 ThreadPoolExecutor(1, "spooling") as spooling,
             ):
-                self._blobs.put_stream(blob, encrypt_stream(key, told(), aad, chunk_bytes=_SEALED_BYTES))
+                try:
+                    self._blobs.put_stream(blob, encrypt_stream(key, told(), aad, chunk_bytes=_SEALED_BYTES))
+                except Unavailable:
+                    for work in under_way:  # a disk that both are on is full: said as that, whoever met it first
+                        _finish(work)
+                    raise
                 out.flush()
                 written = _Written.of(spooled)
         except BaseException:
