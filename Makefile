@@ -30,7 +30,7 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 
 test: setup
 	scripts/ensure-services
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal  # each worker has whole files, and what these share, to itself
 
 lint: setup
 	$(BIN)/ruff check .
