@@ -15,7 +15,8 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -103,43 +104,52 @@ def gate(path: Path) -> bool:
     return bool(report.passed)
 
 
-def intake(path: Path, folder: Path) -> str:
+@contextmanager
+def opened(folder: Path) -> Iterator[Platform]:
     settings = load_settings(None, {}, {"data": str(folder / "data")})
     prepare(settings)
     platform = Platform.open(settings)
     platform.writer.start()
-    by = Subject(SubjectKind.PERSON, "per_bench", DEFAULT_TENANT, roles=frozenset({"data_steward"}), holder="hum_bench")
-    data = platform.control.services.data
     try:
-        with platform.records.write() as conn:
-            data.create(conn, "orders", by)
-            begun = data.intakes.begin(conn, "orders", path.name, CONTRACT, "", by)
-        with path.open("rb") as source:
-            received = data.intakes.receive("orders", begun.id, by, iter(lambda: source.read(1 << 20), b""))
-        with platform.records.write() as conn:
-            data.intakes.keep(conn, received)
-        completion = data.intakes.complete("orders", begun.id, by)
-        with platform.records.write() as conn:
-            version = data.intakes.finish(conn, completion)
+        yield platform
     finally:
         platform.close()
+
+
+def intake(path: Path, platform: Platform) -> str:
+    by = Subject(SubjectKind.PERSON, "per_bench", DEFAULT_TENANT, roles=frozenset({"data_steward"}), holder="hum_bench")
+    data = platform.control.services.data
+    with platform.records.write() as conn:
+        data.create(conn, "orders", by)
+        begun = data.intakes.begin(conn, "orders", path.name, CONTRACT, "", by)
+    with path.open("rb") as source:
+        received = data.intakes.receive("orders", begun.id, by, iter(lambda: source.read(1 << 20), b""))
+    with platform.records.write() as conn:
+        data.intakes.keep(conn, received)
+    completion = data.intakes.complete("orders", begun.id, by)
+    with platform.records.write() as conn:
+        version = data.intakes.finish(conn, completion)
     return f"{version.state}: {version.rows} rows, {version.classification}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--mb", type=float, default=1000)
+    parser.add_argument("--file", type=Path, help="of those columns, instead of making one")
     parser.add_argument("--profile", type=Path)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="vallum-bench-") as made_in:
+    with tempfile.TemporaryDirectory(prefix="vallum-bench-") as made_in, ExitStack() as closing:
         folder = Path(made_in)
-        path = folder / "orders.parquet"
-        rows = made(path, asked.mb)
+        path = asked.file or folder / "orders.parquet"
+        if asked.file is None:
+            made(path, asked.mb)
+        rows = pl.scan_parquet(path).select(pl.len()).collect().item()
+        platform = closing.enter_context(opened(folder))
         gates = measured(lambda: gate(path))
         profile = cProfile.Profile(time.process_time)
         if asked.profile:
             profile.enable()
-        taken = measured(lambda: intake(path, folder))
+        taken = measured(lambda: intake(path, platform))
         if asked.profile:
             profile.disable()
             profile.dump_stats(asked.profile)

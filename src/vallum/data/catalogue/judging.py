@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +24,7 @@ from vallum.data.contracts.model import Metric
 from vallum.data.gates import GateReport, checks_of, run_checks
 from vallum.data.gates.engines import PolarsEngine
 from vallum.data.gates.rows import bad_rows
-from vallum.data.profile import profile_table
+from vallum.data.profile import Profiling
 from vallum.data.readers import Staging, refusing_broken
 from vallum.data.readers.parquet import read_parquet
 from vallum.data.table import Table
@@ -45,7 +46,9 @@ Step = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class Judged:
     """`kept` and `held` are of the columns that stay and, after those, of the ones that treatments need beside them;
-    `held` has the row's number first. Neither is treated yet: `treatments` says how, and `columns` what then is."""
+    `held` has the row's number first. Neither is treated yet: `treatments` says how, and `columns` what then is.
+    `rows` is how many are kept, and `file` a Parquet file of just those, of the types that are kept, if there is one.
+    """
 
     passed: bool
     columns: tuple[VersionColumn, ...]
@@ -53,6 +56,8 @@ class Judged:
     dropped: tuple[str, ...]
     reasons: tuple[CaseRow, ...]
     kept: "pl.LazyFrame"
+    rows: int
+    file: Path | None
     held: "pl.DataFrame"
     report: dict[str, Any]
 
@@ -98,28 +103,33 @@ def judge(
 
     written = of
     allowed, dropped = minimised(contract, of, purpose)
-    with refusing_broken(source.name):
-        step("classifying columns")
-        reports = _classify(source, finder)
-        classes = {name: _class_of(report, _property(of, name)) for name, report in reports.items()}
-        long = long_texts(source, [name for name in allowed if source.column(name)])
-        prose = {*long, *(p.name for p in of.properties if custom(p, "role") == "text")}
-        plan, refused = planned(asked(contract, of), of, reports, classes, prose, policy)
-        gone = [n for n in allowed if n in plan and isinstance(plan[n].treatment, Drop)]
-        allowed, dropped = tuple(n for n in allowed if n not in gone), (*dropped, *gone)
-        plan = {name: one for name, one in plan.items() if name in allowed}
-        step("profiling")
-        secret = [name for name, found in classes.items() if found in ("confidential", "restricted")]
-        private = [*secret, *(name for name in plan if name not in secret)]
-        profile = profile_table(source, private, folder=staging.folder, exact=False)
-        step("running the gates")
+    with refusing_broken(source.name), Profiling(source, folder=staging.folder, exact=False) as profiling:
+        step("running the gates, and profiling what they read")
         of, first_of = (of, []) if references else _without_learning(of)
         engine = PolarsEngine(staging.folder)
         means: dict[str, Any] = {
             "references": references, "text_source": text_source, "parents": parents, "evaluation": evaluation,
         }  # fmt: skip
         checks = checks_of(contract, of, engine, **means)
-        first = run_checks(source, checks, engine, now=now, step=step)
+        first = run_checks(
+            source, checks, engine, now=now, step=step,
+            scalars=lambda asked: engine.scalars_shown(source, asked, profiling.look),
+        )  # fmt: skip
+        if profiling.rows != first.rows:
+            step("profiling")
+            profiling.read()
+        step("classifying columns")
+        reports = _classify(source, profiling, finder)
+        classes = {name: _class_of(report, _property(written, name)) for name, report in reports.items()}
+        long = long_texts(source, [name for name in allowed if source.column(name)], profiling)
+        prose = {*long, *(p.name for p in written.properties if custom(p, "role") == "text")}
+        plan, refused = planned(asked(contract, written), written, reports, classes, prose, policy)
+        gone = [n for n in allowed if n in plan and isinstance(plan[n].treatment, Drop)]
+        allowed, dropped = tuple(n for n in allowed if n not in gone), (*dropped, *gone)
+        plan = {name: one for name, one in plan.items() if name in allowed}
+        secret = [name for name, found in classes.items() if found in ("confidential", "restricted")]
+        private = [*secret, *(name for name in plan if name not in secret)]
+        profile = profiling.profile(private)
         reasons: list[CaseRow] = []
         failed = {o.check for o in first.outcomes if not o.passed}
         if failed:
@@ -140,7 +150,7 @@ def judge(
     taken = [*there, *(c.name for c in source.columns if c.name in whose and c.name not in there)]
     rows = source.frame.with_row_index("__vallum_row")
     total = first.rows or 0
-    final, kept = first, source.frame.select(taken)
+    final, kept, file = first, source.frame.select(taken), source.path
     if len(bad):
         step(f"holding {len(bad)} rows, and judging the others again")
         path = staging.place() / "kept.parquet"
@@ -151,8 +161,9 @@ def judge(
             rest = Table(source.name, rest.frame, source.columns, path=path)
             checks = checks_of(contract, of, engine, **means)
             final = run_checks(rest, checks, engine, now=now, step=step)
-            kept = rest.frame.select(taken)
-    held = rows.filter(pl.col("__vallum_row").is_in(bad.implode())).select("__vallum_row", *taken)
+            kept, file = rest.frame.select(taken), path
+    held = rows.select("__vallum_row", *taken)
+    held = held.filter(pl.col("__vallum_row").is_in(bad.implode())) if len(bad) else held.head(0)
     too_many = len(bad) > MAX_HELD_SHARE * total
     left = {**{name: classes[name] for name in there}, **{name: one.left for name, one in plan.items()}}
     personal = secret if len(there) < len(source.columns) else [n for n in there if left[n] in _PRIVATE]
@@ -164,10 +175,13 @@ def judge(
     passed = final.passed and not too_many and not purpose_missing and not problems
     columns = tuple(_column(reports[n], left[n], _property(of, n), source, plan.get(n)) for n in there)
     with refusing_broken(source.name):
-        found = held.collect()
+        found = held.collect(engine="streaming")
+    normal = normalised(kept, columns)
+    is_as_it_lies = file is not None and file.is_file() and normal.collect_schema() == kept.collect_schema()
     return Judged(
         passed, columns, plan, tuple(n for n in dropped if source.column(n)), tuple(reasons),
-        normalised(kept, columns), normalised(found.lazy(), columns, "__vallum_row").collect(),
+        normal, final.rows or 0, file if is_as_it_lies else None,
+        normalised(found.lazy(), columns, "__vallum_row").collect(),
         _report(profile, reports, classes, first, final, looked, len(bad), too_many, purpose_missing, there),
     )  # fmt: skip
 
@@ -190,22 +204,17 @@ def normalised(frame: "pl.LazyFrame", columns: Sequence[VersionColumn], *extra: 
     return frame.select(made)
 
 
-def _classify(source: Table, finder: SpanClassifier) -> dict[str, ColumnReport]:
+def _classify(source: Table, profiling: Profiling, finder: SpanClassifier) -> dict[str, ColumnReport]:
     """Values of a sample of rows drawn evenly; small tables are read whole. A column of no text is judged by its text
     all the same: numbers of cards are numbers."""
-    import polars as pl
-
-    classifier = ColumnClassifier(finder, Random(_SEED))  # noqa: S311  which rows are read, and no secret
-    total = source.frame.select(pl.len()).collect(engine="streaming").item()
-    every = max(1, total // _SAMPLE)
+    classifier = ColumnClassifier(finder, Random(_SEED))  # noqa: S311  draws nothing here: each sample is read whole
+    total = profiling.rows
+    is_small = total < 2 * _SAMPLE
+    sample = profiling.sample(total if is_small else _SAMPLE)
     found = {}
-    names = [column.name for column in source.columns]
-    for at in range(0, len(names), 200):  # columns at a time: a wide table's sample is not held whole
-        asked = names[at : at + 200]
-        sample = source.frame.select(asked).gather_every(every).collect(engine="streaming")
-        for name in asked:
-            report = classifier.classify(name, _as_texts(sample.get_column(name)), mode="full")
-            found[name] = _stated(report, total) if every > 1 else report
+    for column in source.columns:
+        report = classifier.classify(column.name, _as_texts(sample.get_column(column.name)), mode="full")
+        found[column.name] = report if is_small else _stated(report, total)
     return found
 
 

@@ -1,5 +1,7 @@
-"""Rows at rest: parts of at most 65,536 rows, each a Parquet file sealed as a stream under its version's own key, its
-restricted columns sealed field by field before.
+"""Rows at rest: parts, each a Parquet file sealed as a stream under its version's own key.
+
+Parts that are encoded here have at most 65,536 rows, their restricted columns sealed field by field before. Of a
+Parquet file that is kept as it came, a part is some of its row groups, the column chunks as they lie, not decoded.
 
 Everything is bound to its place: a part opens as that part of that version alone, a field as that column of that data
 set alone. What a part must be like (its rows, its number) is in the version's record, so that a lost one is noticed.
@@ -27,11 +29,12 @@ from vallum.kernel.keys import SealBroken, decrypt_stream, encrypt_stream
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["MASKED", "ContentDigest", "Layout", "Part", "Parts", "part_rows"]
+    from vallum.data.readers.column_chunks import ChunkFile
+
+__all__ = ["MASKED", "ContentDigest", "Layout", "Part", "Parts", "carried_content", "part_rows"]
 
 MASKED = "•••"
 _PART_CELLS = 2_000_000  # a table of 10,000 columns gets parts of 200 rows, not of gigabytes
-_PIECE_BYTES = 1 << 20
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -136,9 +139,25 @@ class Parts:
             raise
         if not made:
             digest.add(schema.clear())
-        empty = io.BytesIO()
-        schema.clear().write_ipc(empty)
-        return Layout(owner, b64encode(empty.getvalue()).decode(), tuple(made)), digest.hexdigest()
+        return Layout(owner, _told(schema), tuple(made)), digest.hexdigest()
+
+    def carry(self, key: bytes, owner: str, files: "Sequence[ChunkFile]", schema: "pl.DataFrame") -> Layout | None:
+        """Seal `files` as they are, a part each; nothing is left when anything fails. `schema` is as in `write`: None
+        where the files, read, have other types. Raises Unavailable."""
+        import polars as pl
+
+        if files and pl.read_parquet_schema(io.BytesIO(b"".join(files[0].pieces()))) != schema.schema:
+            return None
+        made, first = list[Part](), 0
+        try:
+            for number, file in enumerate(files):
+                blob = self._stored(key, owner, number, file.pieces())
+                made.append(Part(blob, first, file.rows, file.size, {}))
+                first += file.rows
+        except BaseException:
+            self.drop(part.blob for part in made)
+            raise
+        return Layout(owner, _told(schema), tuple(made))
 
     def read(
         self,
@@ -196,14 +215,18 @@ class Parts:
     ) -> Part:
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd", compression_level=1, statistics=False)  # which nobody reads
-        blob, raw = f"data/{owner}/{number}-{new_id('blb')[4:]}", buffer.getbuffer()
-        pieces = (bytes(raw[at : at + _PIECE_BYTES]) for at in range(0, len(raw), _PIECE_BYTES))
+        with buffer.getbuffer() as raw:
+            blob = self._stored(key, owner, number, [raw])
+            return Part(blob, first, frame.height, len(raw), headers)
+
+    def _stored(self, key: bytes, owner: str, number: int, pieces: Iterable[bytes | memoryview]) -> str:
+        blob = f"data/{owner}/{number}-{new_id('blb')[4:]}"
         try:
             self._blobs().put_stream(blob, encrypt_stream(key, pieces, _aad(owner, number)))
         except BaseException:
             self.drop([blob])
             raise
-        return Part(blob, first, frame.height, len(raw), headers)
+        return blob
 
     def _open(self, key: bytes, owner: str, number: int, part: Part, columns: list[str]) -> "pl.DataFrame":
         import polars as pl
@@ -227,6 +250,22 @@ class Parts:
         except SealBroken as e:
             raise DataSetDamaged(f"column {column.name} of {dataset}: {e}") from e
         return _typed(column.name, values, dtype)
+
+
+def carried_content(
+    source_sha256: str, held: Sequence[int], schema: "pl.DataFrame", files: "Sequence[ChunkFile]"
+) -> str:
+    """In place of a `ContentDigest` of values that were never decoded: the digest of what says which ones they are. The
+    source by its own digest, the rows that were held, the columns with their types, and where parts end."""
+    types = [(name, str(dtype)) for name, dtype in schema.schema.items()]
+    said = ["vallum/data/carried/1", source_sha256, list(held), types, [file.rows for file in files]]
+    return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
+
+
+def _told(schema: "pl.DataFrame") -> str:
+    empty = io.BytesIO()
+    schema.clear().write_ipc(empty)
+    return b64encode(empty.getvalue()).decode()
 
 
 def _flat(name: str, dtype: Any) -> Any:

@@ -8,7 +8,7 @@ from sqlalchemy import Row
 
 from vallum.data.catalogue.earlier import EarlierVersions
 from vallum.data.catalogue.model import Against, highest_class
-from vallum.data.catalogue.parts import Parts, part_rows
+from vallum.data.catalogue.parts import Layout, Parts, carried_content, part_rows
 from vallum.data.catalogue.ports import SignReport
 from vallum.data.catalogue.reversion import rechunked
 from vallum.data.catalogue.versions import NewCase, NewVersion, draw_key, seal_report
@@ -55,8 +55,11 @@ class Sealing:
         treating = self._treatments.treating(dataset, purpose, judged.treatments, row.file_name, bad)
         names = [c.name for c in judged.columns]
         schema = treating.apply(judged.kept.collect_schema().to_frame(), 0, names)
-        frames = self._treated(judged, treating, names) if judged.passed else iter(())
-        layout, content = self._parts.write(key, dataset, owner, judged.columns, frames, schema)
+        carried = self._carried(key, owner, judged, schema, row.sha256, bad)
+        if carried is None:
+            frames = self._treated(judged, treating, names) if judged.passed else iter(())
+            carried = self._parts.write(key, dataset, owner, judged.columns, frames, schema)
+        layout, content = carried
         changed = dict(treating.changed)
         case = None
         try:
@@ -76,6 +79,22 @@ class Sealing:
             against=against_of(row), asked=asked,
         )  # fmt: skip
         return new, case
+
+    def _carried(
+        self, key: bytes, owner: str, judged: "Judged", schema: "pl.DataFrame", source_sha256: str, held: Sequence[int]
+    ) -> tuple[Layout, str] | None:
+        """The chunks that the rows came in, where all are kept as they came; None where any is to be made anew."""
+        from vallum.data.readers.column_chunks import cut_into_files
+
+        as_it_came = not judged.treatments and all(c.field == "plain" for c in judged.columns)
+        if judged.file is None or not judged.passed or not as_it_came:
+            return None
+        names = schema.columns
+        with cut_into_files(judged.file, names, part_rows(len(names))) as files:
+            if files is None or sum(file.rows for file in files) != judged.rows:
+                return None
+            layout = self._parts.carry(key, owner, files, schema)
+            return None if layout is None else (layout, carried_content(source_sha256, held, schema, files))
 
     def _treated(self, judged: "Judged", treating: "Treating", names: Sequence[str]) -> "Iterator[pl.DataFrame]":
         first = 0

@@ -14,6 +14,7 @@ from typing import Any
 
 from vallum.data.contracts import ContractTable, Property
 from vallum.data.poisoning import Suspect
+from vallum.data.profile import Profiling
 from vallum.data.table import Table
 from vallum.kernel.errors import Invalid, Unavailable
 
@@ -93,16 +94,12 @@ _UNQUOTED = {
 }
 
 
-def long_texts(source: Table, allowed: Sequence[str]) -> list[str]:
+def long_texts(source: Table, allowed: Sequence[str], profiling: Profiling) -> list[str]:
     """Columns that hold texts, and not words."""
     import polars as pl
 
     schema = source.frame.collect_schema()
-    names = [name for name in allowed if schema[name] == pl.String]
-    if not names:
-        return []
-    means = source.frame.select(pl.col(names).str.len_chars().mean()).collect(engine="streaming").row(0)
-    return [name for name, mean in zip(names, means, strict=True) if (mean or 0) >= _LONG_TEXT]
+    return [n for n in allowed if schema[n] == pl.String and profiling.mean_chars(n) >= _LONG_TEXT]
 
 
 def _of_texts(source: Table, name: str, label: str | None, looked: list[Looked]) -> list[Suspect]:

@@ -109,19 +109,16 @@ class ColumnClassifier:
     def _count(self, column: str, values: Iterable[str | None]) -> tuple[int, Counter[tuple[str, str]], Counter[int]]:
         """How many values hold each kind, and how many are digits and nothing else, by their number."""
         label = as_label(column) + ": "
-        read, counts, figures = 0, Counter[tuple[str, str]](), Counter[int]()
-
-        def labelled() -> Iterable[str]:
-            nonlocal read
-            for value in values:
-                read += 1
-                text = value or ""
-                if text.isdigit():
-                    figures[len(text)] += 1
-                yield label + text
-
-        for _, findings in self._spans.find_all(labelled()):
-            counts.update({(f.guard, f.kind) for f in findings if _in_value(f, len(label))})
+        times = Counter(value or "" for value in values)
+        rows = list(times.values())  # a value is read once, however often it is there
+        counts, figures = Counter[tuple[str, str]](), Counter[int]()
+        for text, often in times.items():
+            if text.isdigit():
+                figures[len(text)] += often
+        for at, findings in self._spans.find_all(label + text for text in times):
+            for kind in {(f.guard, f.kind) for f in findings if _in_value(f, len(label))}:
+                counts[kind] += rows[at]
+        read = sum(rows)
         return read, counts, figures
 
 

@@ -49,11 +49,22 @@ class Operations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A scalar over all rows: a predicate's count where `is_predicate` (null counts as false), else an aggregate."""
+    """A scalar over all rows: a predicate's count where `is_predicate` (null counts as false), else an aggregate.
+
+    Of rows in pieces, the pieces' scalars add up, or, where `is_greatest`, the greatest is the whole's.
+    """
 
     key: str
     make: Callable[[Operations], "nw.Expr"]
     is_predicate: bool = True
+    is_greatest: bool = False
+
+    def joined(self, scalars: Sequence[Any]) -> Any:
+        """Of the pieces, the whole's; None where all are."""
+        there = [scalar for scalar in scalars if scalar is not None]
+        if not there:
+            return None
+        return max(there) if self.is_greatest else sum(there)
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,9 @@ class IsFresh:
         column = table.column(self.column)
         if column is None or column.kind not in (Kind.TIMESTAMP, Kind.DATE):
             raise NotRunnable(f"{self.column} is no column of dates or timestamps")
-        return rows(), Expression(f"newest {self.column}", lambda _: nw.col(self.column).max(), is_predicate=False)
+        return rows(), Expression(
+            f"newest {self.column}", lambda _: nw.col(self.column).max(), is_predicate=False, is_greatest=True
+        )
 
     def judge(self, found: Found) -> Verdict:
         newest = found.numbers[f"newest {self.column}"]

@@ -1,5 +1,8 @@
 """Profiling, batch by batch: memory stays at a batch, a sample and the columns' buffers, whatever the table's size.
 
+A profile may take a pass of its own (`profile_table`), or look on while a gate takes its own (`Profiling.look`):
+decoding a file is most of either's work, and is then done once.
+
 Distinct values are counted exactly: a column of few values by the values, one of many by hashes on disk (Polars'
 approximate count was 11 % off). A collision of two hashes of 64 bits would make the count one too small: in a hundred
 million values, with a chance of 0.0003.
@@ -9,7 +12,7 @@ import secrets
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from vallum.data.profile.model import ColumnProfile, Scalar, TableProfile
 from vallum.data.profile.sketch import DistinctSketch
@@ -20,12 +23,16 @@ from vallum.data.table import Column, Kind, Table
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["FEW", "profile_table"]
+__all__ = ["FEW", "SAMPLE", "Profiling", "profile_table"]
 
 FEW = 1000  # distinct values up to which each is counted
 _TOP = 20
 _BINS = 20
-_SAMPLE = 100_000
+SAMPLE = 100_000
+_DRAWN = "__vallum_drawn"
+_TRIED = 4  # times FEW: rows of a batch that tell a column of many values
+_MAX_SPAN = 1 << 14  # from the least to the greatest integer of a batch, to count them in an array
+_HANDFUL = 16
 _RANKS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _ORDERED = (Kind.INTEGER, Kind.NUMBER, Kind.DATE, Kind.TIMESTAMP, Kind.TIME)
 _COMPARED = (*_ORDERED, Kind.STRING, Kind.BOOLEAN)
@@ -47,68 +54,162 @@ def profile_table(
 
     Raises BadData for a source that turns out broken.
     """
-    import polars as pl
+    with Profiling(table, folder=folder, exact=exact, random=random) as profiling:
+        profiling.read(progress)
+        return profiling.profile(masked)
 
-    seed = random(63)
-    names = [c.name for c in table.columns]
-    rows = 0
-    sample = _Sample(random(63))
-    with ExitStack() as stack, refusing_broken(table.name):
-        columns = [_Column(c, seed, stack, folder, exact) for c in table.columns]
-        for batch in table.frame.select(pl.col(names)).collect_batches(maintain_order=True, engine="streaming"):
-            for column in columns:
-                column.add(batch.get_column(column.of.name))
-            sample.add(batch, rows)
-            rows += batch.height
-            if progress is not None:
-                progress(rows)
-        kept = sample.frame(table)
-        made = tuple(column.done(kept, column.of.name in masked) for column in columns)
-    return TableProfile(table.name, rows, kept.height, made)
+
+class Profiling:
+    """A table's profile as it grows. For one thread. Close it."""
+
+    def __init__(
+        self,
+        table: Table,
+        *,
+        folder: Path | None = None,
+        exact: bool = True,
+        random: Callable[[int], int] = secrets.randbits,
+    ) -> None:
+        self._table = table
+        self._new = lambda: _Growing(table, folder, exact, random)
+        self._growing = self._new()
+        self._failed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._growing.close()
+
+    def read(self, progress: Callable[[int], None] | None = None) -> None:
+        """All of it, in a pass of its own; whatever was seen before is forgotten. Raises BadData."""
+        import polars as pl
+
+        self._growing.close()
+        self._growing, self._failed = self._new(), False
+        names = [c.name for c in self._table.columns]
+        with refusing_broken(self._table.name):
+            for batch in self._table.frame.select(pl.col(names)).collect_batches(
+                maintain_order=True, engine="streaming"
+            ):
+                self._growing.add(batch)
+                if progress is not None:
+                    progress(self.rows)
+
+    def look(self, batch: "pl.DataFrame") -> None:
+        """Rows that somebody else reads, with all columns. Raises nothing: what fails here is not the reader's. `rows`
+        is then not what was read, and `read` says why."""
+        import polars as pl
+
+        if self._failed:
+            return
+        try:
+            self._growing.add(batch)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, TypeError, ValueError):
+            self._failed = True
+
+    @property
+    def rows(self) -> int:
+        """How many were seen; -1 when a look failed."""
+        return -1 if self._failed else self._growing.rows
+
+    def sample(self, rows: int = SAMPLE) -> "pl.DataFrame":
+        """So many rows drawn evenly from all that was seen, at most 100,000; all of them where there are no more."""
+        return self._growing.sample.frame(self._table, rows)
+
+    def mean_chars(self, column: str) -> float:
+        """Of a column of texts, over those that are there; 0 without."""
+        found = next(each for each in self._growing.columns if each.of.name == column)
+        return found.chars / found.values if found.values else 0.0
+
+    def profile(self, masked: Collection[str] = ()) -> TableProfile:
+        kept = self.sample()
+        made = tuple(column.done(kept, column.of.name in masked) for column in self._growing.columns)
+        return TableProfile(self._table.name, self.rows, kept.height, made)
+
+
+class _Growing:
+    def __init__(self, table: Table, folder: Path | None, exact: bool, random: Callable[[int], int]) -> None:
+        seed = random(63)
+        self._stack = ExitStack()
+        self.rows = 0
+        self.sample = _Sample(random(63))
+        self.columns = [_Column(c, seed, self._stack, folder, exact) for c in table.columns]
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def add(self, batch: "pl.DataFrame") -> None:
+        for column in self.columns:
+            column.add(batch.get_column(column.of.name))
+        self.sample.add(batch)
+        self.rows += batch.height
 
 
 class _Sample:
-    """Rows drawn evenly from all: each gets a random number, and those with the smallest are kept."""
+    """Rows drawn evenly from all: each has a random number, and those with the smallest are kept.
+
+    Once the bar is known, how many of a batch lie below it, which, and at what number, is drawn for those alone: as
+    evenly as a number for each row, at a fraction of the work.
+    """
 
     def __init__(self, seed: int) -> None:
-        self._seed = seed
+        import numpy as np
+
+        self._random = np.random.default_rng(seed)
         self._kept: pl.DataFrame | None = None
         self._waiting: list[pl.DataFrame] = []
-        self._bar = (1 << 64) - 1
+        self._bar = 1.0
 
-    def add(self, batch: "pl.DataFrame", first: int) -> None:
+    def add(self, batch: "pl.DataFrame") -> None:
+        import numpy as np
         import polars as pl
 
-        drawn = pl.int_range(first, first + batch.height, dtype=pl.Int64, eager=True).hash(self._seed)
-        taken = batch.with_columns(drawn.alias("__vallum_drawn")).filter(drawn <= self._bar)
-        if not taken.height:
-            return
-        self._waiting.append(taken)
-        if sum(frame.height for frame in self._waiting) > _SAMPLE:
+        taken = batch
+        if self._bar < 1:
+            many = int(self._random.binomial(batch.height, self._bar))
+            if not many:
+                return
+            taken = batch[np.sort(self._random.choice(batch.height, many, replace=False))]
+        drawn = pl.Series(_DRAWN, self._random.random(taken.height) * self._bar)
+        self._waiting.append(taken.with_columns(drawn))
+        if sum(frame.height for frame in self._waiting) > SAMPLE:
             self._settle()
 
     def _settle(self) -> None:
         import polars as pl
 
-        frames = [*([self._kept] if self._kept is not None else []), *self._waiting]
-        self._kept = pl.concat(frames).bottom_k(_SAMPLE, by="__vallum_drawn")
+        joined = pl.concat([*([self._kept] if self._kept is not None else []), *self._waiting], rechunk=False)
         self._waiting = []
-        if self._kept.height == _SAMPLE:
-            self._bar = int(self._kept.get_column("__vallum_drawn").max())  # type: ignore[arg-type]  # of unsigned numbers
+        self._kept = _smallest(joined, SAMPLE)
+        if self._kept.height == SAMPLE:
+            self._bar = float(self._kept.get_column(_DRAWN).max())  # type: ignore[arg-type]  # of numbers
 
-    def frame(self, table: Table) -> "pl.DataFrame":
+    def frame(self, table: Table, rows: int) -> "pl.DataFrame":
         import polars as pl
 
         if self._waiting:
             self._settle()
-        return self._kept if self._kept is not None else pl.DataFrame(schema=table.frame.collect_schema())
+        if self._kept is None:
+            return pl.DataFrame(schema=table.frame.collect_schema())
+        return _smallest(self._kept, rows).drop(_DRAWN)
+
+
+def _smallest(frame: "pl.DataFrame", rows: int) -> "pl.DataFrame":
+    """In their order; numbers drawn as doubles are equal never enough to matter."""
+    import polars as pl
+
+    if frame.height <= rows:
+        return frame
+    bar = frame.get_column(_DRAWN).bottom_k(rows).max()
+    return frame.filter(pl.col(_DRAWN) <= bar).head(rows)
 
 
 class _Column:
     def __init__(self, of: Column, seed: int, stack: ExitStack, folder: Path | None, exact: bool) -> None:
         self.of = of
         self._seed, self._stack, self._folder, self._exact = seed, stack, folder, exact
-        self._nulls = self._values = 0
+        self._nulls = self.values = self.chars = 0
         self._counts: dict[Any, int] | None = {} if of.kind in _COMPARED else None
         self._spool: Spool | DistinctSketch | None = None
         self._low: Any = None
@@ -120,11 +221,13 @@ class _Column:
     def add(self, series: "pl.Series") -> None:
         import polars as pl
 
-        if self.of.is_float:
+        if self.of.is_float and series.is_nan().any():
             series = series.fill_nan(None)
-        self._nulls += series.null_count()
-        series = series.drop_nulls()
-        self._values += len(series)
+        nulls = series.null_count()
+        self._nulls += nulls
+        if nulls:
+            series = series.drop_nulls()
+        self.values += len(series)
         if not len(series):
             return
         if series.dtype in (pl.Categorical, pl.Enum):
@@ -138,6 +241,7 @@ class _Column:
         elif self.of.kind is Kind.STRING:
             lengths = series.str.len_chars()
             shortest, longest = int(lengths.min() or 0), int(lengths.max() or 0)  # type: ignore[arg-type]  # numbers
+            self.chars += int(lengths.sum())
             self._shortest = shortest if self._shortest is None else min(self._shortest, shortest)
             self._longest = longest if self._longest is None else max(self._longest, longest)
         if self.of.kind in _COMPARED:
@@ -147,9 +251,10 @@ class _Column:
         import polars as pl
 
         if self._counts is not None:
-            counted = series.value_counts(name="__vallum_rows")
-            if len(self._counts) + counted.height <= 2 * FEW:  # the exact union is small enough to build
-                for value, number in counted.iter_rows():
+            counted = self._known(series) or _counted(series)
+            # the exact union is small enough to build
+            if counted is not None and len(self._counts) + len(counted) <= 2 * FEW:
+                for value, number in counted:
                     key = value + 0.0 if isinstance(value, float) else value
                     self._counts[key] = self._counts.get(key, 0) + number
                 if len(self._counts) <= FEW:
@@ -163,7 +268,23 @@ class _Column:
         if self._spool is not None and len(series):
             self._spool.add(self._hashed(series))
 
+    def _known(self, series: "pl.Series") -> "list[tuple[Any, int]] | None":
+        """How often each text of a handful is there, by their hashes: a quarter of the cost of grouping. None where
+        there are others too. One that takes another's hash is as rare as in counting distinct values."""
+        import polars as pl
+
+        if series.dtype != pl.String or not self._counts or len(self._counts) > _HANDFUL:
+            return None
+        texts = list(self._counts)
+        hashes = series.hash(self._seed).to_numpy()
+        rows = [int((hashes == own).sum()) for own in pl.Series(texts).hash(self._seed).to_list()]
+        return list(zip(texts, rows, strict=True)) if sum(rows) == len(series) else None
+
     def _hashed(self, series: "pl.Series") -> Any:
+        dense = _dense(series)
+        if dense is not None:
+            values, _ = dense
+            return values.hash(self._seed).to_numpy()
         whole = series + 0.0 if self.of.is_float else series
         hashes = whole.hash(self._seed)
         return (hashes.unique() if self._exact else hashes).to_numpy()
@@ -179,14 +300,14 @@ class _Column:
             self.of.name, self.of.kind, self._nulls, distinct, shortest=self._shortest, longest=self._longest,
             masked=masked, distinct_error=error,
         )  # fmt: skip
-        if masked or not self._values:
+        if masked or not self.values:
             return plain
         top = sorted((self._counts or {}).items(), key=lambda item: (-item[1], str(item[0])))[:_TOP]
         edges, histogram = self._histogram(sample)
         is_number = self.of.kind in (Kind.INTEGER, Kind.NUMBER)
         return ColumnProfile(
             self.of.name, self.of.kind, self._nulls, distinct, _shown(self._low), _shown(self._high),
-            self._sum / self._values if is_number else None, self._quantiles(sample), edges, histogram,
+            self._sum / self.values if is_number else None, self._quantiles(sample), edges, histogram,
             tuple((_must(value), rows) for value, rows in top), self._shortest, self._longest, distinct_error=error,
         )  # fmt: skip
 
@@ -215,6 +336,40 @@ class _Column:
     def _sampled(self, sample: "pl.DataFrame") -> "pl.Series":
         series = sample.get_column(self.of.name)
         return (series.fill_nan(None) if self.of.is_float else series).drop_nulls()
+
+
+def _counted(series: "pl.Series") -> "list[tuple[Any, int]] | None":
+    """Each value and how often it is there; None for more than two thousand different ones. Integers that lie close
+    together are counted in an array, at a quarter of the cost of hashing them."""
+    import polars as pl
+
+    if series.dtype == pl.Boolean:
+        true = int(series.sum())
+        return [(value, rows) for value, rows in ((True, true), (False, len(series) - true)) if rows]
+    if len(series) > _TRIED * FEW and series.head(_TRIED * FEW).n_unique() > 2 * FEW:
+        return None
+    dense = _dense(series)
+    if dense is not None:
+        values, rows = dense
+        return list(zip(values.to_list(), rows, strict=True)) if len(values) <= 2 * FEW else None
+    counted = series.value_counts(name="__vallum_rows")
+    return list(counted.iter_rows()) if counted.height <= 2 * FEW else None
+
+
+def _dense(series: "pl.Series") -> "tuple[pl.Series, list[int]] | None":
+    """Different values and their rows, of integers and dates that lie close together."""
+    import numpy as np
+    import polars as pl
+
+    if len(series) <= _MAX_SPAN or not (series.dtype.is_signed_integer() or series.dtype == pl.Date):
+        return None
+    physical = series.to_physical()
+    low, high = int(physical.min() or 0), int(physical.max() or 0)  # type: ignore[arg-type]  # integers
+    if series.dtype == pl.Int128 or high - low > _MAX_SPAN:
+        return None
+    rows = np.bincount(physical.to_numpy() - low)
+    there = np.flatnonzero(rows)
+    return pl.Series(there + low, dtype=physical.dtype).cast(series.dtype), rows[there].tolist()
 
 
 def _shown(value: Any) -> Scalar | None:

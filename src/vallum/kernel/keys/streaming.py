@@ -45,7 +45,7 @@ class StreamBroken(SealBroken):
 
 def encrypt_stream(
     key: bytes,
-    chunks: Iterable[bytes],
+    chunks: Iterable[bytes | memoryview],
     aad: bytes,
     *,
     chunk_bytes: int = CHUNK_BYTES,
@@ -103,7 +103,9 @@ def _decrypted(key: bytes, pieces: Iterator[bytes], aad: bytes) -> Iterator[byte
             raise StreamBroken("an empty last chunk belongs to an empty stream alone")
 
 
-def _rechunked(pieces: Iterable[bytes], size: int) -> Iterator[tuple[bytes | bytearray | memoryview, bool]]:
+def _rechunked(
+    pieces: Iterable[bytes | memoryview], size: int
+) -> Iterator[tuple[bytes | bytearray | memoryview, bool]]:
     """Full chunks of `size` bytes with False, then the last one, which may be short or empty, with True.
 
     What lies whole in a piece is given as a view of it: copying every byte once more would take as long as encrypting.

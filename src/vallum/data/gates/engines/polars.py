@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["KEYS", "PolarsEngine", "key_of", "polars_failures"]
 
 KEYS = "__vallum_key"
+_PIECE_ROWS = 65_536
+_PIECE_CELLS = 16_000_000  # 1,600 rows of 10,000 columns
 _VERIFIED = 100_000  # suspected repeats that are compared by value; more of them cannot all be collisions of 64 bits
 
 
@@ -41,12 +43,34 @@ class PolarsEngine:
     def scalars(self, table: Table, asked: Sequence[Expression]) -> Mapping[str, Any]:
         import narwhals as nw
 
-        made = [e.make(self).sum() if e.is_predicate else e.make(self) for e in asked]
-        named = [e.alias(str(at)) for at, e in enumerate(made)]
         with polars_failures():
-            lazy = nw.from_native(table.frame).select(*named)
+            lazy = nw.from_native(table.frame).select(*self._named(asked))
             row = lazy.collect(backend="polars", engine="streaming").row(0)
         return {e.key: value for e, value in zip(asked, row, strict=True)}
+
+    def scalars_shown(
+        self, table: Table, asked: Sequence[Expression], show: "Callable[[pl.DataFrame], None]"
+    ) -> Mapping[str, Any]:
+        """As `scalars`, piece by piece, each shown whole and in order: the table is decoded once for both."""
+        import narwhals as nw
+        import polars as pl
+
+        held, found = list[pl.DataFrame](), list[tuple[Any, ...]]()
+        with polars_failures():
+            # planned once, over whatever piece is held: to say it anew for each costs twice what answering does
+            pieces = pl.defer(lambda: held[0], schema=table.frame.collect_schema(), validate_schema=False)
+            answers: Any = nw.from_native(pieces).select(*self._named(asked)).to_native()
+            for piece in _pieces(table.frame):
+                held[:] = [piece]
+                found.append(answers.collect().row(0))
+                show(piece)
+            if not found:
+                return self.scalars(table, asked)
+        return {e.key: e.joined(scalars) for e, scalars in zip(asked, zip(*found, strict=True), strict=True)}
+
+    def _named(self, asked: Sequence[Expression]) -> "list[nw.Expr]":
+        made = [e.make(self).sum() if e.is_predicate else e.make(self) for e in asked]
+        return [e.alias(str(at)) for at, e in enumerate(made)]
 
     def repeats(self, table: Table, asked: Repeats) -> int:
         import polars as pl
@@ -121,6 +145,21 @@ class PolarsEngine:
         few = pl.Series(KEYS, wanted, dtype=pl.UInt64)
         picked = frame.select(*columns, keys.alias(KEYS)).filter(pl.col(KEYS).is_in(few.implode()))
         return picked.collect(engine="streaming").select(columns)
+
+
+def _pieces(frame: "pl.LazyFrame") -> "Iterator[pl.DataFrame]":
+    """Batches, small ones joined: what is asked of a piece costs a little for each question, however few its rows."""
+    import polars as pl
+
+    waiting, cells = list[pl.DataFrame](), 0
+    for batch in frame.collect_batches(maintain_order=True, engine="streaming"):
+        waiting.append(batch)
+        cells += batch.height * batch.width
+        if sum(each.height for each in waiting) >= _PIECE_ROWS or cells >= _PIECE_CELLS:
+            yield waiting[0] if len(waiting) == 1 else pl.concat(waiting)
+            waiting, cells = [], 0
+    if waiting:
+        yield pl.concat(waiting)
 
 
 def key_of(table: Table, columns: Sequence[str], seed: int, *, nulls: bool) -> "tuple[pl.Expr, bool]":
