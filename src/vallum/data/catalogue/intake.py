@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 __all__ = ["EXPIRE_SECONDS", "IntakeCompletion", "Intakes", "ReceivedSource"]
 
 _MAX_JUDGED = 2  # side by side in one process
+_RECEIVED = "received-"  # how a source's blob is named whose stream is bound to that name; "source-" before
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 
@@ -184,7 +185,7 @@ class Intakes:
         """
         with self._records.read() as conn:
             row = open_of(mine_of(conn, dataset, intake, by))
-        blob, digest, size = f"data/{intake}/source-{new_id('blb')[4:]}", hashlib.sha256(), 0
+        blob, digest, size = f"data/{intake}/{_RECEIVED}{new_id('blb')[4:]}", hashlib.sha256(), 0
 
         def told() -> Iterator[bytes]:
             nonlocal size
@@ -196,7 +197,7 @@ class Intakes:
                 yield chunk
 
         try:
-            self._blobs().put_stream(blob, encrypt_stream(self._key(row), told(), _aad(intake, dataset)))
+            self._blobs().put_stream(blob, encrypt_stream(self._key(row), told(), _source_aad(intake, dataset, blob)))
         except BaseException:
             self._parts.drop([blob])
             raise
@@ -313,17 +314,23 @@ class Intakes:
         return msgspec.json.encode([against_of(row), self._policy.must_treat, self._policy.otherwise])
 
     def _laid_out(self, row: Row[Any], folder: Path) -> Path:
-        """The source in clear, as it arrived. Raises DataSetDamaged when it is not that any more."""
+        """The source in clear, as it arrived. Raises DataSetDamaged when it is not that any more.
+
+        A stream that opens is whole, and bound to its blob's name: it is what was received there, with the digest taken
+        then. One from before names were bound could be another source of this intake: its digest is taken again.
+        """
         path, digest = folder / str(row.file_name), hashlib.sha256()
+        is_bound, aad = _is_bound(row.blob), _source_aad(row.id, row.dataset, row.blob)
         try:
             with path.open("wb") as out:
-                for piece in decrypt_stream(self._key(row), self._blobs().stream(row.blob), _aad(row.id, row.dataset)):
-                    digest.update(piece)
+                for piece in decrypt_stream(self._key(row), self._blobs().stream(row.blob), aad):
+                    if not is_bound:
+                        digest.update(piece)
                     out.write(piece)
         except (NotFound, SealBroken) as e:
             why = "is gone" if isinstance(e, NotFound) else "was altered"
             raise DataSetDamaged(f"the source of intake {row.id} {why} in the blob store: send it again") from e
-        if digest.hexdigest() != row.sha256:
+        if not is_bound and digest.hexdigest() != row.sha256:
             raise DataSetDamaged(f"the source of intake {row.id} is not what was sent: send it again")
         return path
 
@@ -370,6 +377,15 @@ def _agreed(contract: bytes) -> "tuple[Contract, ContractTable]":
     if of is None:
         raise Invalid("a contract for intake describes one table: keep one contract for each")
     return agreed, of
+
+
+def _is_bound(blob: str) -> bool:
+    return blob.rpartition("/")[2].startswith(_RECEIVED)
+
+
+def _source_aad(intake: str, dataset: str, blob: str) -> bytes:
+    """Two sources of one intake have one key: the name says which one it is."""
+    return b"\x00".join((_aad(intake, dataset), blob.encode())) if _is_bound(blob) else _aad(intake, dataset)
 
 
 def _aad(intake: str, dataset: str) -> bytes:

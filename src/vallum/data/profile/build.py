@@ -283,8 +283,7 @@ class _Column:
     def _hashed(self, series: "pl.Series") -> Any:
         dense = _dense(series)
         if dense is not None:
-            values, _ = dense
-            return values.hash(self._seed).to_numpy()
+            series, _ = dense
         whole = series + 0.0 if self.of.is_float else series
         hashes = whole.hash(self._seed)
         return (hashes.unique() if self._exact else hashes).to_numpy()
