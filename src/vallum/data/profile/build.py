@@ -71,9 +71,12 @@ class Profiling:
         random: Callable[[int], int] = secrets.randbits,
     ) -> None:
         self._table = table
-        self._new = lambda: _Growing(table, folder, exact, random)
+        self._folder, self._exact, self._random = folder, exact, random
         self._growing = self._new()
         self._failed = False
+
+    def _new(self) -> "_Growing":
+        return _Growing(self._table, self._folder, self._exact, self._random)
 
     def __enter__(self) -> Self:
         return self

@@ -7,9 +7,9 @@ is cut is then whole. A file of anything unusual (nested, encrypted, chunks that
 group) is none to cut, and that is known before a byte is copied. Source: apache/parquet-format, `parquet.thrift`.
 """
 
-import mmap
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ __all__ = ["MAX_PART_BYTES", "MAX_PART_CELLS", "ChunkFile", "cut_into_files"]
 MAX_PART_CELLS = 8_000_000  # whoever reads a part holds it whole: a million rows of eight columns
 MAX_PART_BYTES = 128 << 20  # of its pages uncompressed, as their writer says
 _MAX_FOOTER = 4 << 20
+_PIECE_BYTES = 1 << 20
 _HEADER_BYTES, _MAX_HEADER = 1 << 10, 1 << 20  # what a page's header mostly needs, and the most that is read of one
 _MAGIC = b"PAR1"
 _DATA, _DICTIONARY, _DATA_2 = 0, 2, 3  # kinds of pages
@@ -44,21 +45,39 @@ class _Group:
     chunks: tuple[_Chunk, ...]
 
 
+class _Source:
+    """A file's bytes by their places. Read, not mapped: pages that are mapped count as memory of the process."""
+
+    def __init__(self, number: int, size: int) -> None:
+        self._number = number
+        self.size = size
+
+    def __call__(self, start: int, end: int) -> bytes:
+        return os.pread(self._number, end - start, start)
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkFile:
-    """Rows of a file as a Parquet file of their own. `pieces` live as long as what they were cut from is open."""
+    """Rows of a file as a Parquet file of their own. `pieces` are read while what they are cut from is open."""
 
     rows: int
-    spans: tuple[memoryview, ...]
+    spans: tuple[tuple[int, int], ...]
     footer: bytes
+    source: _Source
 
     @property
     def size(self) -> int:
-        return sum(map(len, self.pieces()))
+        return sum(end - start for start, end in self.spans) + len(self.footer) + 3 * len(_MAGIC)
 
-    def pieces(self) -> Iterator[bytes | memoryview]:
+    def pieces(self) -> Iterator[bytes]:
+        """Raises OSError for a file that became shorter meanwhile."""
         yield _MAGIC
-        yield from self.spans
+        for start, end in self.spans:
+            for at in range(start, end, _PIECE_BYTES):
+                piece = self.source(at, min(at + _PIECE_BYTES, end))
+                if len(piece) != min(_PIECE_BYTES, end - at):
+                    raise OSError("the file was cut off while it was read")
+                yield piece
         yield self.footer + len(self.footer).to_bytes(4, "little") + _MAGIC
 
 
@@ -67,30 +86,22 @@ def cut_into_files(path: Path, columns: Sequence[str], least_rows: int) -> Itera
     """Files of `columns`, in their order, together all rows of `path` in order: each of whole row groups, as many as it
     takes for `least_rows` rows. None for a file that is not to be cut."""
     with path.open("rb") as opened:
-        raw = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-    files: tuple[ChunkFile, ...] | None
-    try:
-        with memoryview(raw) as whole:
-            try:
-                files = _cut(raw, whole, columns, least_rows)
-            except _NOT_UNDERSTOOD:
-                files = None
-            try:
-                yield files
-            finally:
-                for span in (span for file in files or () for span in file.spans):
-                    span.release()
-    finally:
-        with suppress(BufferError):  # whoever failed while reading may hold a piece: the map goes with the last one
-            raw.close()
+        source = _Source(opened.fileno(), os.fstat(opened.fileno()).st_size)
+        files: tuple[ChunkFile, ...] | None
+        try:
+            files = _cut(source, columns, least_rows)
+        except _NOT_UNDERSTOOD:
+            files = None
+        yield files
 
 
-def _cut(raw: mmap.mmap, whole: memoryview, columns: Sequence[str], least_rows: int) -> tuple[ChunkFile, ...] | None:
-    length = int.from_bytes(raw[-8:-4], "little")
-    end = len(raw) - 8 - length
-    if length > _MAX_FOOTER or end < len(_MAGIC) or raw[-4:] != _MAGIC:
+def _cut(source: _Source, columns: Sequence[str], least_rows: int) -> tuple[ChunkFile, ...] | None:
+    tail = source(max(0, source.size - 8), source.size)
+    length = int.from_bytes(tail[:4], "little")
+    end = source.size - 8 - length
+    if length > _MAX_FOOTER or end < len(_MAGIC) or tail[4:] != _MAGIC:
         return None
-    footer, _ = parse_struct(raw[end:-8])
+    footer, _ = parse_struct(source(end, source.size - 8))
     if 8 in footer or 9 in footer:  # encrypted, or signed by whoever encrypts
         return None
     root, *leaves = footer[2]
@@ -98,17 +109,17 @@ def _cut(raw: mmap.mmap, whole: memoryview, columns: Sequence[str], least_rows: 
     if root[5] != len(leaves) or len(set(names)) != len(names) or any(not _is_flat(leaf) for leaf in leaves):
         return None
     places = [names.index(column) for column in columns]
-    groups = [_group(raw, group, names, places, end) for group in footer[4] if group[3]]
+    groups = [_group(source, group, names, places, end) for group in footer[4] if group[3]]
     if None in groups or sum(group[3] for group in footer[4]) != footer[3]:
         return None
     known = [group for group in groups if group is not None]
-    if sum(chunk.end - chunk.start for group in known for chunk in group.chunks) > len(raw):
+    if sum(chunk.end - chunk.start for group in known for chunk in group.chunks) > source.size:
         return None  # chunks that lie over each other would make a small file a large one
     schema = Items(STRUCT, [_root(root, len(places)), *(leaves[place] for place in places)])
     packed = _packed(known, least_rows, len(places))
     if packed is None:
         return None
-    return tuple(_file(whole, schema, footer[1], groups) for groups in packed)
+    return tuple(_file(source, schema, footer[1], groups) for groups in packed)
 
 
 def _is_flat(leaf: Struct) -> bool:
@@ -121,34 +132,34 @@ def _root(root: Struct, children: int) -> Struct:
     return made
 
 
-def _group(raw: mmap.mmap, group: Struct, names: Sequence[str], places: Sequence[int], most: int) -> _Group | None:
+def _group(source: _Source, group: Struct, names: Sequence[str], places: Sequence[int], most: int) -> _Group | None:
     rows, chunks = group[3], group[1]
     if rows < 0 or len(chunks) != len(names):
         return None
-    made = [_chunk(raw, chunks[place], names[place], rows, most) for place in places]
+    made = [_chunk(source, chunks[place], names[place], rows, most) for place in places]
     if None in made:
         return None
     known = tuple(chunk for chunk in made if chunk is not None)
     return _Group(rows, sum(chunk.told[6] for chunk in known), known)
 
 
-def _chunk(raw: mmap.mmap, chunk: Struct, name: str, rows: int, most: int) -> _Chunk | None:
+def _chunk(source: _Source, chunk: Struct, name: str, rows: int, most: int) -> _Chunk | None:
     told = chunk[3]
     if any(number in chunk for number in (1, 8, 9)) or told[3] != [name.encode()] or told[5] != rows:
         return None  # of another file, encrypted, or of another column
     dictionary, data = told.get(11) or None, told[9]
     start = data if dictionary is None else min(dictionary, data)
     end = start + told[7]
-    if not len(_MAGIC) <= start < end <= most or told[6] < 0 or not _is_whole(raw, start, end, rows):
+    if not len(_MAGIC) <= start < end <= most or told[6] < 0 or not _is_whole(source, start, end, rows):
         return None
     return _Chunk(start, end, None if dictionary is None else dictionary - start, data - start, told)
 
 
-def _is_whole(raw: mmap.mmap, start: int, end: int, rows: int) -> bool:
+def _is_whole(source: _Source, start: int, end: int, rows: int) -> bool:
     """Whether pages of `rows` values fill it to the byte, a dictionary only first."""
     at, values = start, 0
     while at < end:
-        header, length = _header(raw, at, end)
+        header, length = _header(source, at, end)
         kind, size = header[1], header[3]
         if kind == _DATA:
             values += header[5][1]
@@ -162,11 +173,11 @@ def _is_whole(raw: mmap.mmap, start: int, end: int, rows: int) -> bool:
     return at == end and values == rows
 
 
-def _header(raw: mmap.mmap, at: int, end: int) -> tuple[Struct, int]:
+def _header(source: _Source, at: int, end: int) -> tuple[Struct, int]:
     try:
-        return parse_struct(raw[at : min(end, at + _HEADER_BYTES)])
+        return parse_struct(source(at, min(end, at + _HEADER_BYTES)))
     except IndexError:
-        return parse_struct(raw[at : min(end, at + _MAX_HEADER)])
+        return parse_struct(source(at, min(end, at + _MAX_HEADER)))
 
 
 def _packed(groups: Sequence[_Group], least_rows: int, columns: int) -> list[list[_Group]] | None:
@@ -185,13 +196,13 @@ def _packed(groups: Sequence[_Group], least_rows: int, columns: int) -> list[lis
     return packed
 
 
-def _file(whole: memoryview, schema: Items, version: int, groups: Sequence[_Group]) -> ChunkFile:
-    at, spans, described = len(_MAGIC), list[memoryview](), Items(STRUCT)
+def _file(source: _Source, schema: Items, version: int, groups: Sequence[_Group]) -> ChunkFile:
+    at, spans, described = len(_MAGIC), list[tuple[int, int]](), Items(STRUCT)
     for group in groups:
         columns = Items(STRUCT)
         for chunk in group.chunks:
             columns.append(_placed(chunk, at))
-            spans.append(whole[chunk.start : chunk.end])
+            spans.append((chunk.start, chunk.end))
             at += chunk.end - chunk.start
         made = Struct()
         made.put(1, LIST, columns)
@@ -202,7 +213,7 @@ def _file(whole: memoryview, schema: Items, version: int, groups: Sequence[_Grou
     parts: tuple[tuple[int, int, Any], ...] = (1, I32, version), (2, LIST, schema), (3, I64, rows), (4, LIST, described)
     for number, kind, value in parts:
         footer.put(number, kind, value)
-    return ChunkFile(rows, tuple(spans), render_struct(footer))
+    return ChunkFile(rows, tuple(spans), render_struct(footer), source)
 
 
 def _placed(chunk: _Chunk, at: int) -> Struct:
