@@ -8,6 +8,7 @@ approximate count was 11 % off). A collision of two hashes of 64 bits would make
 million values, with a chance of 0.0003.
 """
 
+import io
 import secrets
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
@@ -173,7 +174,7 @@ class _Sample:
             many = int(self._random.binomial(batch.height, self._bar))
             if not many:
                 return
-            taken = batch[np.sort(self._random.choice(batch.height, many, replace=False))]
+            taken = _copied(batch[np.sort(self._random.choice(batch.height, many, replace=False))])
         drawn = pl.Series(_DRAWN, self._random.random(taken.height) * self._bar)
         self._waiting.append(taken.with_columns(drawn))
         if sum(frame.height for frame in self._waiting) > SAMPLE:
@@ -196,6 +197,20 @@ class _Sample:
         if self._kept is None:
             return pl.DataFrame(schema=table.frame.collect_schema())
         return _smallest(self._kept, rows).drop(_DRAWN)
+
+
+def _copied(frame: "pl.DataFrame") -> "pl.DataFrame":
+    """Texts by themselves: rows that are picked out of a batch hold on to all of its texts, and so, batch by batch, to
+    all of the table's."""
+    import polars as pl
+
+    texts = frame.select(pl.col(pl.String, pl.Binary))
+    if not texts.width:
+        return frame
+    out = io.BytesIO()
+    texts.write_ipc(out, compat_level=pl.CompatLevel.oldest())  # as one run of bytes, and no views
+    out.seek(0)
+    return frame.with_columns(pl.read_ipc(out))
 
 
 def _smallest(frame: "pl.DataFrame", rows: int) -> "pl.DataFrame":
