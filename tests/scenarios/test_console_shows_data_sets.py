@@ -98,7 +98,7 @@ def test_a_person_is_erased_by_keyboard_alone_and_in_the_dark(server, browser, t
     page.get_by_role("button", name="Erase the person").click()
     expect(page.get_by_role("status")).to_have_class("notice failed")
     erasure = page.url.removesuffix("/approval")
-    assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 26)"
+    expect(page.locator("body")).to_have_css("background-color", "rgb(20, 22, 26)")
     context.close()
 
     context = browser.new_context(ignore_https_errors=True)

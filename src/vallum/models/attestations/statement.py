@@ -22,6 +22,7 @@ MAX_STATEMENT_BYTES = 32 << 20  # a hundred thousand subjects take some fifteen
 _MAX_SUBJECTS = 100_000  # as many files as a model may have
 # Hexadecimal digests have one length; other algorithms of the in-toto digest set are kept as they are written.
 _HEX = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128, "gitCommit": 40}
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+")  # RFC 3986: a scheme, and no white space after it
 _ALGORITHM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_/.:-]{0,63}")
 
 
@@ -65,7 +66,7 @@ class Statement(msgspec.Struct, frozen=True):
         if len({subject.name for subject in self.subjects}) != len(self.subjects):
             raise Invalid("a statement names each subject once")
         kind = self.predicate_type
-        if not isinstance(kind, str) or not 0 < len(kind) <= 1024 or ":" not in kind:
+        if not isinstance(kind, str) or len(kind) > 1024 or not _URI.fullmatch(kind):
             raise Invalid("a statement's predicate type is a URI")
         if not isinstance(self.predicate, Mapping):
             raise Invalid("a statement's predicate is an object")

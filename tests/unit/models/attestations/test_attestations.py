@@ -2,12 +2,13 @@
 
 import base64
 import json
+import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from vallum.kernel.errors import IntegrityError, Invalid
@@ -246,6 +247,7 @@ def test_json_of_any_shape_is_refused_and_never_crashes(value):
         said = json.loads(sign_statement(statement(), KEYS["p256"], "p256")) | {place: value}
         with pytest.raises(AttestationRefused):
             verify_envelope(json.dumps(said).encode(), TRUSTED)
+    assume(not (isinstance(value, str) and re.match("[A-Za-z][A-Za-z0-9+.-]*:[!-~]", value)))  # a URI is one
     for place in ("_type", "subject", "predicateType"):
         said = json.loads(encode_statement(statement())) | {place: value}
         with pytest.raises(AttestationRefused):
