@@ -119,11 +119,12 @@ def judge(
             step("profiling")
             profiling.read()
         step("classifying columns")
-        reports = _classify(source, profiling, finder)
+        wanted = asked(contract, written)
+        reports = _classify(source, profiling, finder, wanted.reads_all)
         classes = {name: _class_of(report, _property(written, name)) for name, report in reports.items()}
         long = long_texts(source, [name for name in allowed if source.column(name)], profiling)
         prose = {*long, *(p.name for p in written.properties if custom(p, "role") == "text")}
-        plan, refused = planned(asked(contract, written), written, reports, classes, prose, policy)
+        plan, refused = planned(wanted, written, reports, classes, prose, policy)
         gone = [n for n in allowed if n in plan and isinstance(plan[n].treatment, Drop)]
         allowed, dropped = tuple(n for n in allowed if n not in gone), (*dropped, *gone)
         plan = {name: one for name, one in plan.items() if name in allowed}
@@ -204,17 +205,18 @@ def normalised(frame: "pl.LazyFrame", columns: Sequence[VersionColumn], *extra: 
     return frame.select(made)
 
 
-def _classify(source: Table, profiling: Profiling, finder: SpanClassifier) -> dict[str, ColumnReport]:
-    """Values of a sample of rows drawn evenly; small tables are read whole. A column of no text is judged by its text
-    all the same: numbers of cards are numbers."""
+def _classify(source: Table, profiling: Profiling, finder: SpanClassifier, reads_all: bool) -> dict[str, ColumnReport]:
+    """Values of a sample of rows drawn evenly; small tables are read whole, and others where that was asked for, a
+    column at a time. A column of no text is judged by its text all the same: numbers of cards are numbers."""
     classifier = ColumnClassifier(finder, Random(_SEED))  # noqa: S311  draws nothing here: each sample is read whole
     total = profiling.rows
-    is_small = total < 2 * _SAMPLE
-    sample = profiling.sample(total if is_small else _SAMPLE)
+    is_whole = reads_all or total < 2 * _SAMPLE
+    sample = None if reads_all else profiling.sample(total if is_whole else _SAMPLE)
     found = {}
     for column in source.columns:
-        report = classifier.classify(column.name, _as_texts(sample.get_column(column.name)), mode="full")
-        found[column.name] = report if is_small else _stated(report, total)
+        rows = source.frame.select(column.name).collect(engine="streaming") if sample is None else sample
+        report = classifier.classify(column.name, _as_texts(rows.get_column(column.name)), mode="full")
+        found[column.name] = report if is_whole else _stated(report, total)
     return found
 
 

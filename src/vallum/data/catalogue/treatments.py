@@ -66,16 +66,17 @@ class ColumnTreatment:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a contract asks for: by column, and by class or category."""
+    """What a contract asks for: by column, by class or category, and whether all values are read to classify them."""
 
     columns: Mapping[str, Planned]
     classes: Mapping[str, Planned]
+    reads_all: bool = False
 
 
 def asked(contract: Contract, of: ContractTable) -> Asked:
-    """Custom properties: a column's `treatment`, a table's `treatments` by class or category.
+    """Custom properties: a column's `treatment`, a table's `treatments` by class or category and its `classification`.
 
-    Raises BadContract, with every problem, for what is no treatment or cannot be held to what the contract asks else.
+    Raises BadContract, with every problem, for what is none of these or cannot be held to what the contract asks else.
     """
     problems, columns = list[str](), dict[str, Planned]()
     names = {p.name for p in of.properties}
@@ -105,9 +106,12 @@ def asked(contract: Contract, of: ContractTable) -> Asked:
             problems.append(f"treatments: {name}: say at each column how it is generalised or shifted")
         elif treatment is not None:
             classes[str(name)] = treatment
+    reading = _custom(of.carried, "classification")
+    if reading not in (None, "sample", "full"):
+        problems.append("classification: sample or full is due: whether a sample of the rows is read, or all of them")
     if problems:
         raise BadContract(problems)
-    return Asked(columns, classes)
+    return Asked(columns, classes, reading == "full")
 
 
 def requires(policy: TreatmentPolicy, found: Classification, evidence: Collection[Evidence]) -> tuple[str, ...]:

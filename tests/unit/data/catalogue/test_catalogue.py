@@ -6,6 +6,7 @@ import pytest
 from governed_data import IBANS, contract, visits
 
 from vallum.data.catalogue import CaseDecided, DataHeld, DataUnavailable
+from vallum.data.contracts import BadContract
 from vallum.kernel.errors import Conflict, Denied, Invalid, NotFound
 from vallum.kernel.policy.changes import OwnRequest
 
@@ -320,3 +321,23 @@ schema:
     version = taken_in(out.getvalue(), agreed, name="sensors", file_name="sensors.parquet")
     assert [c.classification for c in version.columns] == ["internal", "restricted"]
     assert version.state == "failed"  # what is restricted wants a purpose
+
+
+def test_a_full_scan_finds_what_one_row_in_thirty_thousand_holds(taken_in):
+    raw = visits(30_000).replace(b",ward 3,", b",ward FR1420041010050500013M02606,", 1)
+    asked = contract().replace(
+        b"  - name: visits\n", b"  - name: visits\n    customProperties: [{property: classification, value: full}]\n"
+    )
+    whole = {c.name: c for c in taken_in(raw, asked).columns}
+    assert whole["ward"].classification == "restricted"
+    assert {c.missed_at_most for c in whole.values()} == {0.0}
+    sampled = {c.name: c for c in taken_in(raw).columns}
+    assert sampled["cost"].missed_at_most > 0
+
+
+def test_a_scan_that_is_none_is_refused_when_the_intake_begins(begin):
+    asked = contract().replace(
+        b"  - name: visits\n", b"  - name: visits\n    customProperties: [{property: classification, value: most}]\n"
+    )
+    with pytest.raises(BadContract, match="sample or full is due"):
+        begin(asked)
