@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from ssl import PEM_cert_to_DER_cert
 from typing import Any
@@ -55,11 +55,10 @@ class ApiApp:
         self._urls = tuple(urls) or (control.services.public_url,)
         self._transfers = ThreadPoolExecutor(_MAX_TRANSFERS, "transfer")
         self._transferring = 0
-        self._openapi = msgspec.json.encode(render_openapi(ROUTES))
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["path"] == PREFIX + "/openapi.json" and scope["method"] in ("GET", "HEAD"):
-            await _send(send, 200, "application/json", self._openapi, [])
+            await _send(send, 200, "application/json", await asyncio.to_thread(_description), [])
             return
         first: bytes | None = None
         try:
@@ -136,6 +135,12 @@ class ApiApp:
             return 200, performed.value.media_type, performed.value, extra
         body = b"" if route.status == 204 else msgspec.json.encode(performed.value)
         return route.status, "application/json", body, extra
+
+
+@cache
+def _description() -> bytes:
+    """Of every route, when somebody first asks for it: it takes longer than all else that starting an `ApiApp` does."""
+    return msgspec.json.encode(render_openapi(ROUTES))
 
 
 def _certificate_of(scope: Any) -> bytes:

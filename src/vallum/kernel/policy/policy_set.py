@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from importlib import resources
 
@@ -19,7 +20,7 @@ import cedarpy
 from vallum.kernel.errors import Unavailable
 from vallum.kernel.policy.syntax import PolicyRefused, check_bounds, policy_texts
 
-__all__ = ["PolicySet", "check_policies", "completed", "shipped_policies", "shipped_schema"]
+__all__ = ["PolicySet", "check_policies", "completed", "shipped_policies", "shipped_schema", "shipped_set"]
 
 _BOUNDS = "bounds.cedar"
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}\.cedar")
@@ -50,6 +51,12 @@ class PolicySet:
     def texts(self) -> dict[str, str]:
         """Each policy's own text by its `@id`."""
         return policy_texts(self.files)
+
+
+@cache
+def shipped_set() -> PolicySet:
+    """The policies that Vallum ships, parsed once in a process: a set and what it was parsed to do not change."""
+    return PolicySet.parse(shipped_policies(), shipped_schema())
 
 
 def completed(files: Mapping[str, str]) -> dict[str, str]:

@@ -17,8 +17,8 @@ from vallum.kernel.policy.policy_set import (
     check_policies,
     completed,
     digest_of,
-    shipped_policies,
     shipped_schema,
+    shipped_set,
 )
 from vallum.kernel.policy.rehearse import typical_request
 from vallum.kernel.policy.syntax import PolicyRefused
@@ -36,7 +36,7 @@ class PolicyStore:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._shipped = PolicySet.parse(shipped_policies(), shipped_schema())
+        self._shipped = shipped_set()
 
     def load(self, conn: Connection) -> PolicySet:
         """The set in force. Raises IntegrityError when what is stored is not what its digest names."""
