@@ -1,7 +1,7 @@
 """A bit that turned over in a Parquet file is told where the writer left checksums; a hostile file costs no time."""
 
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import polars as pl
 import pytest
@@ -73,9 +73,9 @@ def test_a_file_without_checksums_is_for_its_reader_to_judge(tmp_path):
 )
 def test_a_footer_made_to_cost_time_costs_none(tmp_path, footer):
     file = parquet(tmp_path, b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
-    began = perf_counter()
+    began = process_time()
     assert verify_page_checksums(file) == 0
-    assert perf_counter() - began < 0.5
+    assert process_time() - began < 0.5
 
 
 def varint(value):
@@ -94,9 +94,9 @@ def test_chunks_that_lie_over_each_other_are_not_read_again_and_again(tmp_path):
     columns = b"\x19\xfc" + bytes([many & 127 | 128, many >> 7]) + chunk * many
     footer = b"\x49\x1c" + columns + b"\x00\x00"
     file = parquet(tmp_path, b"PAR1" + body + footer + len(footer).to_bytes(4, "little") + b"PAR1")
-    began = perf_counter()
+    began = process_time()
     assert verify_page_checksums(file) == 0
-    assert perf_counter() - began < 0.5
+    assert process_time() - began < 0.5
 
 
 def test_any_bit_altered_anywhere_is_refused_or_read_and_nothing_else(tmp_path):

@@ -67,10 +67,10 @@ def test_other_contents_are_not(content):
 
 
 def test_hostile_contents_cost_what_ordinary_ones_do():
-    started = time.perf_counter()
+    started = time.process_time()
     for content in (b"ann@example.or" * 70_000, b"." * 1_000_000, "Zoë ".encode() * 200_000):
         assert not WHOM.in_content(content)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("values", [[], ["ab"], ["x" * 321], ["a\x00b"], ["@@@@@"], [f"name {n}" for n in range(51)]])

@@ -2,7 +2,7 @@
 
 import json
 import string
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -106,9 +106,9 @@ def test_any_value_is_read_or_left(value: str) -> None:
 def test_settings_that_are_made_to_be_slow(piece: str, tmp_path) -> None:
     file = tmp_path / "x.conf"
     file.write_text(piece * (1_000_000 // len(piece)))
-    begun = perf_counter()
+    begun = process_time()
     scan(file)
-    assert perf_counter() - begun < 4
+    assert process_time() - begun < 4
 
 
 def _node(module: str, name: str, loader: str, **more: object) -> dict[str, object]:

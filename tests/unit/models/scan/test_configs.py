@@ -4,7 +4,7 @@
 
 import json
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -84,9 +84,9 @@ def test_a_large_tokenizer_passes_within_a_second(tmp_path: Path) -> None:
         "added_tokens": [],
     }
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
-    before = perf_counter()
+    before = process_time()
     assert scan(tmp_path).findings == ()
-    assert perf_counter() - before < 1
+    assert process_time() - before < 1
 
 
 @pytest.mark.parametrize(
