@@ -9,33 +9,41 @@ __all__ = ["render_card"]
 _INTRODUCTION = """\
 # Injection guard, model {version}
 
-Logistic regression on hashed n-grams of words and letters, two heads (the whole text; windows of it) for each of two
-kinds of channel: what users write, and what tools and searches return. int8 weights in safetensors, signed
+Logistic regression on hashed n-grams of words and letters. Two heads weigh what users write (the whole text; windows of
+it), one what tools and searches return (windows; and sentences, lines and cells). int8 weights in safetensors, signed
 (`manifest`), made by `make guards`. A score of 0.5 is the threshold in every channel; it was fixed on development data.
 
 **Meant for** flagging prompt injection and jailbreaks in the texts of a request, as one of several defences.
 **Not meant for** judging people, nor as the only thing between untrusted text and a powerful tool.
 
 **Made of** labelled texts under open licences (listed in the data's own README; none of their text is here), texts
-written for it (`training/injection/texts`), and texts generated from grammars (`training/injection/*.grammar`).
-Documents come clean and injected in pairs. `judged` texts are by authors who saw neither. One half of them fixed the
-thresholds and showed which kinds of texts were still to be written, so its figures flatter; the other half was only
-measured. It is small: read its figures with their intervals.
+written for it (`training/injection/texts`), texts generated from grammars (`training/injection/*.grammar`), and, as
+clean documents, docstrings, code and descriptions of the packages that the training has installed. Documents come
+clean and injected in pairs. `judged` texts are by authors who saw neither. One half of them fixed the thresholds and
+showed which kinds of texts were still to be written, so its figures flatter; the other half was only measured. It is
+small: read its figures with their intervals.
 
-**Tried and left out.** A transformer of two layers on pretrained word pieces, trained for one pass of the same texts to
-judge what is near the threshold: it parted the judged development texts worse (area under the curve 0.940 for users'
-texts and 0.716 for documents, where model 3 has 0.975 and 0.941). Clusters of words with like meaning, line breaks
-as tokens and four times the weights changed nothing that could be told from chance.
+**Tried and left out.** A transformer of two layers on pretrained word pieces, trained for one pass of the same texts
+to judge what is near the threshold: it parted the judged development texts worse (area under the curve 0.940 for
+users' texts and 0.716 for documents, where model 3 has 0.975 and 0.941). Clusters of words with like meaning, line
+breaks as tokens and four times the weights changed nothing that could be told from chance. For documents, with whole
+families of documents and of orders held out: a head of their own for sentences, lines and cells found fewer orders at
+the same false alarms than the head of the windows does on them; so did training that head on both; a regularisation
+six times as strong, and other weights of a document's length and of the rest of it, changed nothing that could be
+told from chance.
 
 **False alarms aimed at** (`FALSE_ALARMS`) were made stricter after model 3's test half had shown too many. Harmless
 texts are also shown disguised, in every reading that the guard makes of them: of a reversed sentence, or of words run
-together, some say odd things, and the worst reading counts. How often a disguise alone accuses is tested on the short
+together, some say odd things, and the worst reading counts. Clean documents are shown in their readings too since
+model 6: more than a quarter of its predecessor's false alarms on manuals and READMEs came from those alone. So are
+the figures for documents, which count the worst reading. How often a disguise alone accuses is tested on the short
 texts of both halves, so the test half had a say in what was still to be trained. Names, data formats and sentences of
 AgentDojo, by which others may judge the model, were taken out of the training texts.
 
 **Known limits.** It reads words. An order in a wording or language unlike anything it has seen goes by; a harmless
-text full of such words may not. An off-topic request in a document is found only where its words give it away. Images
-and audio are not read. Most texts are English, German, French and Spanish; others are fewer.
+text full of such words may not. An off-topic request in a document is found only where its words give it away, and
+technical documents raise more false alarms than letters and minutes (docs/benchmarks.md). Images and audio are not
+read. Most texts are English, German, French and Spanish; others are fewer.
 """
 
 
@@ -43,15 +51,21 @@ def render_card(version: str, report: Mapping[str, Any], held_out: Mapping[str, 
     parts = [_INTRODUCTION.format(version=version)]
     for half in ("development", "test"):
         parts.append(_table_with_intervals(f"Judged texts, {half} half: share flagged", report[f"judged {half}"]))
+    title = "Clean documents of packages that no training text comes from: share flagged"
+    parts.append(_table_with_intervals(title, report["packages"]))
     if held_out:
         lines = [
-            "## Held out of training, one family at a time (measured on the texts of model 2)",
+            "## Held out of training, one family at a time, on the texts of the model named",
             "",
-            "| family | share | texts |",
-            "|---|---|---|",
+            "| family | model | share | texts |",
+            "|---|---|---|---|",
         ]
         for name, found in held_out.items():
-            lines += [f"| {name}: {what} | {share:.3f} | {count} |" for what, (share, count) in found.items()]
+            shares = {what: figures for what, figures in found.items() if what != "model"}
+            lines += [
+                f"| {name}: {what} | {found['model']} | {share:.3f} | {count} |"
+                for what, (share, count) in shares.items()
+            ]
         parts.append("\n".join(lines) + "\n")
     for kind, title in (("user", "from users"), ("data", "from tools and searches")):
         parts.append(_table(f"Development rows {title}, by source (`:1` attacks, `:0` harmless)", report[kind]))

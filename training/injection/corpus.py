@@ -17,7 +17,7 @@ from urllib.parse import quote
 from grammar import Grammar
 from vallum.guards.injection.views import views
 
-__all__ = ["Text", "generated", "read_rows", "weighted", "written"]
+__all__ = ["MAX_CHARS", "Text", "generated", "inject", "read_rows", "vary", "weighted", "written"]
 
 HERE = Path(__file__).resolve().parent
 MAX_CHARS = 4000
@@ -85,16 +85,16 @@ def generated(rows: Sequence[Text], seed: int) -> Iterator[Text]:
     attacks, benign, documents = (Grammar(HERE / f"{name}.grammar") for name in ("attacks", "benign", "documents"))
     for rule, count in _ATTACKS.items():
         for _ in range(count):
-            yield Text(_vary(attacks.expand(rule, chance), chance), 1, f"made-{rule}", False)
+            yield Text(vary(attacks.expand(rule, chance), chance), 1, f"made-{rule}", False)
     for rule, count in _BENIGN.items():
         for _ in range(count):
-            yield Text(_vary(benign.expand(rule, chance), chance), 0, f"made-benign-{rule}", False)
+            yield Text(vary(benign.expand(rule, chance), chance), 0, f"made-benign-{rule}", False)
     for _ in range(_ORDINARY):  # what the attacks ask for is harmless where nobody is told to drop anything
-        yield Text(_vary(attacks.expand("ordinary", chance), chance), 0, "made-benign-ordinary", False)
+        yield Text(vary(attacks.expand("ordinary", chance), chance), 0, "made-benign-ordinary", False)
     for name, label in _WRITTEN.items():
         for text in written(name):
             for _ in range(_WRITTEN_TIMES):
-                yield Text(_vary(text, chance), label, f"written-{name}", False)
+                yield Text(vary(text, chance), label, f"written-{name}", False)
     yield from _pairs(rows, attacks, documents, chance)
     yield from _encoded([row for row in rows if not row.label], chance)
     yield from _read(benign, chance)
@@ -203,7 +203,7 @@ def _pairs(rows: Sequence[Text], attacks: Grammar, documents: Grammar, chance: r
         yield Text(note, 1, "written-bare-notes", True, (0, len(note)))
         for _ in range(_NOTE_PAIRS):
             clean = chance.choice(chance.choice((real, real, carriers)))[:MAX_CHARS]
-            yield _inject(clean, _vary(note, chance), chance, "written-notes")
+            yield inject(clean, vary(note, chance), chance, "written-notes")
     notes = [row.text for row in rows if row.label and row.source in _NOTE_SOURCES]
     for _ in range(_PAIRS):
         draw = chance.random()
@@ -214,10 +214,10 @@ def _pairs(rows: Sequence[Text], attacks: Grammar, documents: Grammar, chance: r
         if chance.random() < _BARE_SHARE:
             yield Text(note, 1, "made-bare-notes", True, (0, len(note)))
         yield Text(clean, 0, "made-document", True)
-        yield _inject(clean, _vary(note, chance), chance, "made-injected")
+        yield inject(clean, vary(note, chance), chance, "made-injected")
 
 
-def _inject(clean: str, note: str, chance: random.Random, source: str) -> Text:
+def inject(clean: str, note: str, chance: random.Random, source: str) -> Text:
     """Put `note` at the start, the end, or between two lines, sentences or values."""
     where = chance.random()
     if where < 0.2:
@@ -233,7 +233,7 @@ def _inject(clean: str, note: str, chance: random.Random, source: str) -> Text:
     return Text(head + note + glue + after, 1, source, True, (len(head), len(head) + len(note)))
 
 
-def _vary(text: str, chance: random.Random) -> str:
+def vary(text: str, chance: random.Random) -> str:
     """Small carelessness: case, punctuation, spaces, a letter gone."""
     draw = chance.random()
     if draw < 0.08:

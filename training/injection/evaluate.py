@@ -2,9 +2,9 @@
 
     python training/injection/evaluate.py --data FOLDER [--out held_out.json]
 
-Each family is left out of training together with what was written or generated like it, the models are fitted and
-calibrated anew without it, and the family is judged. It takes some minutes for each; `train.py` puts the result into
-the model card.
+Each family is left out of training together with what was written or generated like it, the model of its channel is
+fitted and calibrated anew without it, and the family is judged. It takes some minutes for each; `train.py` puts the
+result into the model card, with the model whose texts it was measured on.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus import Text, generated, read_rows, weighted
+from corpus import Text, read_rows
 from fit import fit_heads, linear_model
-from train import HERE, THRESHOLD, features_of_text, score_of, settle
+from train import HERE, THRESHOLD, VERSION, score, settle, training_texts
 
 __all__ = ["FAMILIES"]
 
@@ -53,24 +53,21 @@ def main() -> None:
     for name, sources in FAMILIES.items():
         if given.only and name not in given.only:
             continue
-        found[name] = _without(sources, rows, dev)
+        found[name] = {"model": VERSION, **_without(sources, rows, dev)}
         print(name, found[name], file=sys.stderr, flush=True)
         given.out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _without(sources: tuple[str, ...], rows: list[Text], dev: list[Text]) -> dict[str, list[float]]:
     kept = [row for row in rows if row.source not in sources]
-    everything = [*rows, *generated(rows, seed=1)]
-    held = {text.text: text for text in (*everything, *dev) if text.source in sources}
+    held = {text.text: text for text in (*training_texts(rows), *dev) if text.source in sources}
     kind = "data" if next(iter(held.values())).data else "user"
-    heads = fit_heads(
-        (t for t in (*weighted(kept), *generated(kept, seed=1)) if t.source not in sources), kinds=(kind,)
-    )
+    heads = fit_heads((text for text in training_texts(kept) if text.source not in sources), kinds=(kind,))
     calibration, _, _ = settle(heads, [text for text in dev if text.source not in sources], kept)
     model = linear_model(kind, heads[kind])
     hits: dict[str, list[bool]] = {}
     for text in held.values():
-        hit = score_of(calibration[kind], features_of_text(kind, model, text)) >= THRESHOLD
+        hit = score(kind, model, calibration[kind], text) >= THRESHOLD
         hits.setdefault("attacks found" if text.label else "false alarms", []).append(hit)
     return {name: [round(float(np.mean(each)), 3), len(each)] for name, each in hits.items()}
 

@@ -1,4 +1,8 @@
-"""From texts to models: two heads for each kind of channel, small enough to commit, and how their logits add up."""
+"""From texts to models: two heads for each kind of channel, small enough to commit, and how their logits add up.
+
+Of a user's text one head weighs the whole, another its windows. A document has the head for windows alone, which the
+guard also gives its sentences, lines and cells: a head of their own, trained on them, told clean from injected worse.
+"""
 
 import random
 import sys
@@ -15,13 +19,15 @@ from sklearn.linear_model import LogisticRegression
 from corpus import Text
 from vallum.guards.injection.features import MASK, features_of, tokenize
 from vallum.guards.injection.guard import sides_of
-from vallum.guards.injection.model import Evidence, LinearModel
+from vallum.guards.injection.model import Evidence, LinearModel, write_tensors
 from vallum.guards.injection.signs import SIGNS, find_signs
+from vallum.guards.injection.store import build_model
 
-__all__ = ["SIZES", "Head", "calibrate", "fit_heads", "linear_model", "stack_features"]
+__all__ = ["SIZES", "Head", "calibrate", "fit_heads", "linear_model", "model_file", "stack_features"]
 
 LENGTH = {"user": 0.0, "data": 0.7}  # logits that a window must be worse by, in a text of twice the tokens
 SIZES = {"user": (24, 64), "data": (12, 24, 48)}  # tokens in a window
+HEADS = {"user": ("text", "window"), "data": ("window",)}
 _WINDOWS_PER_TEXT = 4
 _ATTACK_WINDOWS = 2
 _REGULARISATION = 3.0
@@ -79,9 +85,9 @@ class _Bag:
 def fit_heads(
     texts: Iterable[Text], seed: int = 0, kinds: Sequence[str] = ("user", "data")
 ) -> dict[str, dict[str, Head]]:
-    """Heads "text" and "window" for each kind of channel."""
+    """Heads "text" and "window" for users, "window" for documents."""
     chance = random.Random(seed)
-    bags = {kind: {head: _Bag() for head in ("text", "window")} for kind in ("user", "data")}
+    bags = {kind: {head: _Bag() for head in heads} for kind, heads in HEADS.items()}
     for text in texts:
         by_token = features_of(tokenize(text.text))
         count = len(by_token)
@@ -90,10 +96,11 @@ def fit_heads(
         features = np.fromiter(chain.from_iterable(by_token), dtype=np.int32)
         begins = [0, *accumulate(map(len, by_token))]  # where each token's features begin
         bag = bags["data" if text.data else "user"]
-        bag["text"].add(features, count, text.label)
-        if not text.data and text.label == 0 and chance.random() < _PASTED:
-            bags["data"]["text"].add(features, count, 0)
-        if text.data and text.label == 0 and chance.random() < _PASTED:
+        if not text.data:
+            bag["text"].add(features, count, text.label)
+            if text.label == 0 and chance.random() < _PASTED * _AS_DOCUMENT.get(text.source, 1.0):
+                bags["data"]["window"].add(features, count, 0)
+        elif text.label == 0 and chance.random() < _PASTED and text.source not in _NEVER_PASTED:
             bags["user"]["text"].add(features, count, 0)
         for low, high, label in _labelled(text, count, chance):
             window = features[begins[low] : begins[high]]
@@ -121,7 +128,8 @@ _AS_DOCUMENT = {
     "generated-hard-negative": 0.3,
     "made-benign-trigger": 0.3,
 }
-_PASTED = 0.2  # of the harmless texts of one kind of channel that are shown to the other
+_PASTED = 0.2  # of the harmless texts of one kind of channel that are shown, whole, to the other
+_NEVER_PASTED = ("written-papers", "package-documents", "read-documents", "made-answers")  # for documents alone
 
 
 def _labelled(text: Text, count: int, chance: random.Random) -> Iterable[tuple[int, int, int]]:
@@ -131,16 +139,24 @@ def _labelled(text: Text, count: int, chance: random.Random) -> Iterable[tuple[i
         if not text.data and count <= sizes[-1]:
             yield 0, count, 1
         return
+    span = _span(text)
     for size in sizes:
         places = _windows(count, size)
-        if text.label and text.span is not None:
-            first = len(tokenize(text.text[: text.span[0]]))
-            last = first + len(tokenize(text.text[slice(*text.span)]))
+        if span is not None:
+            first, last = span
             enough = min(8, max(1, round((last - first) * 0.6)))
             places = [(a, b) for a, b in places if min(b, last) - max(a, first) >= enough]
         wanted = _ATTACK_WINDOWS if text.label else _WINDOWS_PER_TEXT
         for low, high in chance.sample(places, min(len(places), wanted)):
             yield low, high, text.label
+
+
+def _span(text: Text) -> tuple[int, int] | None:
+    """Where an attack stands in its text, in tokens."""
+    if not text.label or text.span is None:
+        return None
+    first = len(tokenize(text.text[: text.span[0]]))
+    return first, first + len(tokenize(text.text[slice(*text.span)]))
 
 
 def _windows(count: int, size: int) -> list[tuple[int, int]]:
@@ -155,13 +171,17 @@ def _head(learned: Any, bias: float) -> Head:
 
 
 def linear_model(kind: str, heads: dict[str, Head]) -> LinearModel:
+    return build_model(kind, model_file(kind, heads))
+
+
+def model_file(kind: str, heads: dict[str, Head]) -> bytes:
     scales = {name: {"scale": head.scale, "bias": head.bias} for name, head in heads.items()}
-    text, window = (memoryview(heads[name].weights).cast("b") for name in ("text", "window"))
-    return LinearModel(text, window, scales, SIZES[kind])
+    tensors = {name: head.weights for name, head in heads.items()}
+    return write_tensors(tensors, {"heads": scales, "sizes": SIZES[kind]})
 
 
 def stack_features(kind: str, evidence: Evidence | None, text: str) -> list[float]:
-    """What the logit of a text is made of. A document is judged by its worst window: most of it is innocent."""
+    """What the logit of a text is made of. A document is judged by its worst place: most of it is innocent."""
     high = low = 0.0
     if evidence is not None:
         low, high = sides_of(kind, evidence, LENGTH[kind])

@@ -12,6 +12,7 @@ import random
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from card import render_card
 from corpus import Text, generated, read_rows, weighted
-from fit import SIZES, Head, calibrate, fit_heads, linear_model, stack_features
-from vallum.guards.injection.model import LinearModel, read_tensors, write_tensors
+from documents import JUDGING_PACKAGES, more_documents, package_documents
+from fit import SIZES, Head, calibrate, fit_heads, linear_model, model_file, stack_features
+from vallum.guards.injection.model import LinearModel, read_tensors
 from vallum.guards.injection.store import FOLDER, render_manifest
+from vallum.guards.injection.views import views
 from vallum.kernel.ledger.note import NoteSigner, sign_note
 
 SIGNER_NAME = "vallum.guards"
-VERSION = "5"
+VERSION = "6"
 FALSE_ALARMS = {  # at most, on the given development rows and on the judged ones, which are harder
     "user": {"given": 0.01, "judged": 0.0125},
     "data": {"given": 0.01, "judged": 0.014},
@@ -49,14 +52,15 @@ def main() -> None:
     if given.weights:
         heads = {kind: _heads_of(given.weights / f"injection-{kind}.safetensors") for kind in SIZES}
     else:
-        heads = fit_heads([*weighted(rows), *generated(rows, seed=1)])
+        heads = fit_heads(training_texts(rows))
     print(f"fitted in {time.monotonic() - started:.0f} s", file=sys.stderr)
     calibration, thresholds, report = settle(heads, dev, rows)
-    files = {f"injection-{kind}.safetensors": _model_file(kind, heads[kind]) for kind in heads}
+    files = {f"injection-{kind}.safetensors": model_file(kind, heads[kind]) for kind in heads}
     settings = {"version": VERSION, "calibration": calibration, "thresholds": thresholds}
     files["injection.json"] = json.dumps(settings, indent=1, sort_keys=True).encode() + b"\n"
     for half in ("development", "test"):
         report[f"judged {half}"] = _report_on(half, heads, calibration)
+    report["packages"] = _report_on_packages(heads, calibration)
     held_out = json.loads(given.held_out.read_text()) if given.held_out.exists() else {}
     files["MODEL_CARD.md"] = render_card(VERSION, report, held_out).encode()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -73,7 +77,7 @@ def _report_on(half: str, heads: dict[str, dict[str, Head]], calibration: dict[s
     for kind in heads:
         model = linear_model(kind, heads[kind])
         for text in judged(kind, half):
-            flagged[text.source].append(score_of(calibration[kind], features_of_text(kind, model, text)) >= THRESHOLD)
+            flagged[text.source].append(score(kind, model, calibration[kind], text) >= THRESHOLD)
     return {name: [round(float(np.mean(hits)), 3), len(hits)] for name, hits in sorted(flagged.items())}
 
 
@@ -88,32 +92,50 @@ def settle(
         model = linear_model(kind, heads[kind])
         own = [text for text in dev if text.data == (kind == "data")]
         more = [text for text in fresh if text.data == (kind == "data")]
-        features = [features_of_text(kind, model, text) for text in (*own, *more)]
+        features = [features_of_text(kind, model, text.text) for text in (*own, *more)]
         labels = [text.label for text in (*own, *more)]
         calibration[kind] = calibrate(kind, features, labels)
-        scores = [score_of(calibration[kind], row) for row in features[: len(own)]]
-        harmless = [s for s, text in zip(scores, own, strict=True) if not text.label]
-        written = [
-            score_of(calibration[kind], features_of_text(kind, model, text))
-            for text in judged(kind, "development")
-            if not text.label
-        ]
+        limits = FALSE_ALARMS[kind]
+        harmless = {"given": own, "judged": judged(kind, "development")}
         strictest = max(
-            np.quantile(harmless, 1 - FALSE_ALARMS[kind]["given"]),
-            np.quantile(written, 1 - FALSE_ALARMS[kind]["judged"]),
+            np.quantile([score(kind, model, calibration[kind], t) for t in texts if not t.label], 1 - limits[name])
+            for name, texts in harmless.items()
         )
         calibration[kind]["bias"] = round(calibration[kind]["bias"] - float(np.log(strictest / (1 - strictest))), 4)
-        scores = [score_of(calibration[kind], row) for row in features[: len(own)]]
         thresholds[kind] = THRESHOLD
         flagged = defaultdict(list)
-        for score, text in zip(scores, own, strict=True):
-            flagged[f"{text.source}:{text.label}"].append(score >= thresholds[kind])
+        for text in own:
+            flagged[f"{text.source}:{text.label}"].append(score(kind, model, calibration[kind], text) >= THRESHOLD)
         report[kind] = {name: [round(float(np.mean(hits)), 3), len(hits)] for name, hits in sorted(flagged.items())}
     return calibration, thresholds, report
 
 
-def features_of_text(kind: str, model: LinearModel, text: Text) -> list[float]:
-    return stack_features(kind, model.weigh(text.text), text.text)
+def training_texts(rows: list[Text]) -> Iterator[Text]:
+    """What is generated for documents alone comes last: the models of users do not change by it."""
+    yield from weighted(rows)
+    yield from generated(rows, seed=1)
+    yield from more_documents(rows, seed=1)
+
+
+def score(kind: str, model: LinearModel, calibration: dict[str, Any], text: Text) -> float:
+    """As the guard gives it: of a document, its worst reading. (Users' texts are judged as they stand: what their
+    readings say is trained, and tested with every disguise.)"""
+    readings = [text.text, *(view.text for view in views(text.text))] if kind == "data" else [text.text]
+    return max(_score_of(calibration, features_of_text(kind, model, reading)) for reading in readings)
+
+
+def _report_on_packages(heads: dict[str, dict[str, Head]], calibration: dict[str, Any]) -> dict[str, list[float]]:
+    """Clean documents of packages that no training text comes from; they have no say in the threshold."""
+    model, found = linear_model("data", heads["data"]), {}
+    for name in JUDGING_PACKAGES:
+        texts = [Text(text, 0, name, True) for text in package_documents((name,), 4)]
+        hits = [score("data", model, calibration["data"], text) >= THRESHOLD for text in texts]
+        found[name] = [round(float(np.mean(hits)), 3), len(hits)]
+    return found
+
+
+def features_of_text(kind: str, model: LinearModel, text: str) -> list[float]:
+    return stack_features(kind, model.weigh(text), text)
 
 
 def judged(kind: str, half: str) -> list[Text]:
@@ -123,16 +145,10 @@ def judged(kind: str, half: str) -> list[Text]:
     return [text for text in texts if text.data == (kind == "data")]
 
 
-def score_of(calibration: dict[str, Any], row: list[float]) -> float:
+def _score_of(calibration: dict[str, Any], row: list[float]) -> float:
     logit = calibration["bias"] + calibration["high"] * row[0] + calibration["low"] * row[1]
     logit += sum(w * x for w, x in zip(calibration["signs"].values(), row[2:], strict=True))
     return float(1 / (1 + np.exp(-logit)))
-
-
-def _model_file(kind: str, heads: dict[str, Head]) -> bytes:
-    scales = {name: {"scale": head.scale, "bias": head.bias} for name, head in heads.items()}
-    tensors = {name: head.weights for name, head in heads.items()}
-    return write_tensors(tensors, {"heads": scales, "sizes": SIZES[kind]})
 
 
 def _heads_of(file: Path) -> dict[str, Head]:

@@ -22,3 +22,13 @@ def test_no_training_text_comes_from_a_benchmark(kind):
     assert len(files) > 50
     found = {f"{file.name}: {m[0]}" for file in files for m in re.finditer(BENCHMARK[kind], file.read_text())}
     assert not found
+
+
+def test_false_alarms_are_counted_on_packages_that_nothing_is_trained_on(monkeypatch):
+    monkeypatch.syspath_prepend(str(TRAINING))
+    documents = pytest.importorskip("documents")
+    assert not set(documents.TRAINING_PACKAGES) & set(documents.JUDGING_PACKAGES)
+    clean = documents.package_documents(documents.JUDGING_PACKAGES, 4)
+    assert len(clean) > 300
+    assert clean == documents.package_documents.__wrapped__(documents.JUDGING_PACKAGES, 4)
+    assert not set(clean) & set(documents.package_documents(("click",), 1))

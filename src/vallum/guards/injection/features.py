@@ -14,7 +14,8 @@ from zlib import crc32
 from vallum.guards.plain import UNSPACED
 
 __all__ = [
-    "BITS", "MASK", "SKIP", "features_of", "few_marks", "fold", "shorten", "token_pattern", "tokenize", "unit_features",
+    "BITS", "MASK", "SKIP", "features_of", "few_marks", "fold", "parted_tokens", "shorten", "token_pattern", "tokenize",
+    "unit_features",
 ]  # fmt: skip
 
 BITS = 18
@@ -55,6 +56,26 @@ def token_pattern(folded: str) -> re.Pattern[str]:
 def tokenize(text: str) -> list[str]:
     folded = fold(text)
     return [shorten(token) for token in token_pattern(folded).findall(folded)]
+
+
+def parted_tokens(folded: str) -> tuple[list[str], list[int]]:
+    """The tokens of a folded text, and behind how many of them a sentence, a cell of a table or a line ends.
+
+    The ends rise from 0 to the number of tokens.
+    """
+    find = token_pattern(folded).findall
+    tokens: list[str] = []
+    ends = [0]
+    for line in folded.split("\n"):
+        found = find(line)
+        ends += [at for at, token in enumerate(found, len(tokens) + 1) if token[0] in _ENDS or token[-1] in _ENDS]
+        tokens += found
+        if ends[-1] != len(tokens):
+            ends.append(len(tokens))
+    return tokens, ends
+
+
+_ENDS = frozenset(".!?|;")
 
 
 def shorten(token: str) -> str:

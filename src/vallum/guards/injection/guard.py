@@ -231,19 +231,20 @@ def _last_of(places: list[int], segments: Sequence[Segment]) -> list[int]:
 
 
 def sides_of(kind: str, evidence: Evidence, length: float) -> tuple[float, float]:
-    """The milder and the worse logit of a user's text; for a document its worst window alone, most of it is innocent.
+    """The milder and the worse logit of a user's text; of a document its worst part and its worst window.
 
     The more windows there are, the worse the worst of them is by chance: each doubling takes `length` off. And a window
     says less where all of the document reads like it, as letters full of requests do; up to a bound, since whoever
     hides an order chooses what stands around it. It says more where the document has a word for a machine that reads
-    it: few documents do, and most orders to one name it.
+    it: few documents do, and most orders to one name it. The same goes for the parts.
     """
     if kind == "user":
         low, high = sorted((evidence.text, evidence.window))
         return low, high
     tokens = min(max(evidence.tokens, _SHORT_TOKENS), _LONG_TOKENS)
     named = _NAMED if evidence.names_reader else 0.0
-    return 0.0, evidence.window - length * log2(tokens / _USUAL_TOKENS) - _likeness(evidence) + named
+    more = named - length * log2(tokens / _USUAL_TOKENS) - _likeness(evidence)
+    return evidence.text + more, evidence.window + more
 
 
 def _likeness(evidence: Evidence) -> float:

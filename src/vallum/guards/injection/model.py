@@ -9,7 +9,7 @@ import json
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import accumulate, islice, pairwise
 from math import sqrt
 from typing import Any
 from zlib import crc32
@@ -20,13 +20,14 @@ from vallum.guards.injection.features import (
     MAX_TOKEN_CHARS,
     SKIP,
     fold,
+    parted_tokens,
     shorten,
     token_pattern,
     unit_features,
 )
 from vallum.kernel.errors import IntegrityError
 
-__all__ = ["Evidence", "LinearModel", "read_tensors", "write_tensors"]
+__all__ = ["DocumentModel", "Evidence", "LinearModel", "parts_of", "read_tensors", "write_tensors"]
 
 _MAX_KNOWN_TOKENS = 20_000
 _LONG_TOKENS = 12_000  # some 60 kB of prose
@@ -46,7 +47,8 @@ class ModelMalformed(IntegrityError):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Logits: of the whole text, and of its most telling window with its first token and the one behind its last.
+    """Logits: of the whole text (of a document: of its most telling part, see `parts_of`), and of its most telling
+    window; and the first token of the place that tells most, and the one behind its last.
 
     `rest` is what a window of the rest of the text has on average; None where that is too long to have been weighed.
     `names_reader` says whether the text has a word for a machine that reads it.
@@ -92,17 +94,31 @@ class LinearModel:
 
     def weigh(self, text: str) -> Evidence | None:
         """None for a text without tokens."""
-        folded = fold(text)
-        tokens = token_pattern(folded).findall(folded)
+        tokens, ends = self._tokens(fold(text))
         if not tokens:
             return None
         count = len(tokens)
         if count > _LONG_TOKENS:
             return self._weigh_long(tokens)
         sums = self._running_sums(tokens)
-        whole = self._text.scale * ((sums[-1] + _HALF) >> _HIGH) / sqrt(count) + self._text.bias
         best, first, last = self._scan(sums, count)
+        whole, low, high = max((self._text_logit(sums, low, high), low, high) for low, high in self._parts(ends))
+        if whole > best and high - low < count:
+            meets = low < last and first < high
+            first, last = (min(first, low), max(last, high)) if meets else (low, high)
         return Evidence(whole, best, self._rest(sums, first, last), first, last, count, _names_reader(tokens))
+
+    def _tokens(self, folded: str) -> tuple[list[str], list[int]]:
+        """The tokens of a folded text, and where something in it ends."""
+        tokens = token_pattern(folded).findall(folded)
+        return tokens, [0, len(tokens)]
+
+    def _parts(self, ends: Sequence[int]) -> Sequence[tuple[int, int]]:
+        """What the head of the text weighs, each from a token to the one behind its last."""
+        return [(0, ends[-1])]
+
+    def _text_logit(self, sums: list[int], low: int, high: int) -> float:
+        return self._text.scale * ((sums[high] - sums[low] + _HALF) >> _HIGH) / sqrt(high - low) + self._text.bias
 
     def _weigh_long(self, tokens: list[str]) -> Evidence:
         """The windows that look worst word by word, each weighed in full: a long text is no way to make us slow.
@@ -179,6 +195,33 @@ class LinearModel:
         return unit
 
 
+class DocumentModel(LinearModel):
+    """One head, for windows and for the parts of a document: an order may be a sentence, a line or a cell of a table.
+
+    In Evidence, the logit of the text is that of the part that tells most.
+    """
+
+    def __init__(self, window: Sequence[int], heads: Mapping[str, Mapping[str, float]], sizes: Sequence[int]) -> None:
+        """As LinearModel, with the window's head alone."""
+        super().__init__(window, window, {"text": heads["window"], "window": heads["window"]}, sizes)
+
+    def _tokens(self, folded: str) -> tuple[list[str], list[int]]:
+        return parted_tokens(folded)
+
+    def _parts(self, ends: Sequence[int]) -> Sequence[tuple[int, int]]:
+        return parts_of(ends)
+
+
+def parts_of(ends: Sequence[int]) -> list[tuple[int, int]]:
+    """Parts of a text that may each be an order, given where something in it ends: alone, and with the one before.
+
+    A text that has none of a fit length is one by itself.
+    """
+    pairs = [*pairwise(ends), *zip(ends, ends[2:], strict=False)]
+    return [(low, high) for low, high in pairs if _LEAST_PART <= high - low <= _MOST_PART] or [(0, ends[-1])]
+
+
+_LEAST_PART, _MOST_PART = 4, 64  # tokens: fewer order nothing by themselves, and of more the windows tell
 _READER_WORDS = (
     "ai ais llm llms gpt chatgpt claude gemini copilot copilots siri alexa chatbot chatbots bot bots robot robots"
     " assistant assistants agent agents model models machine machines ki ia modell modelle maschine maschinen"

@@ -11,13 +11,13 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from vallum.guards.injection.model import LinearModel, ModelMalformed, read_tensors
+from vallum.guards.injection.model import DocumentModel, LinearModel, ModelMalformed, read_tensors
 from vallum.kernel.errors import IntegrityError
 
-__all__ = ["FOLDER", "Calibration", "Models", "load_models", "parse_manifest", "render_manifest"]
+__all__ = ["FOLDER", "Calibration", "Models", "build_model", "load_models", "parse_manifest", "render_manifest"]
 
 FOLDER = Path(__file__).resolve().parent.parent / "models"
-SIGNER = "vallum.guards+77b3dbe0+AbSYVQNhRBxsPIeJuhSkpYXlQWo0QZVWcfDh5Y4IMN8N"
+SIGNER = "vallum.guards+2756e675+AZF5kbvN3fgcY/r1IXxJQD5AicINX0GgnJfFAOt2VMk4"
 _HEADING = "vallum guard models"
 
 
@@ -46,15 +46,18 @@ def load_models(folder: Path = FOLDER, signer: str = SIGNER) -> Models:
     try:
         files = _verified(folder, signer)
         settings = json.loads(files["injection.json"])
-        heads = {kind: _linear(files[f"injection-{kind}.safetensors"]) for kind in ("user", "data")}
+        heads = {kind: build_model(kind, files[f"injection-{kind}.safetensors"]) for kind in ("user", "data")}
         calibration = {kind: Calibration(**settings["calibration"][kind]) for kind in heads}
         return Models(settings["version"], heads, calibration, {k: float(settings["thresholds"][k]) for k in heads})
     except (OSError, KeyError, ValueError, TypeError) as e:
         raise ModelMalformed(f"the guards' models in {folder.name} are not complete: {e}") from e
 
 
-def _linear(raw: bytes) -> LinearModel:
+def build_model(kind: str, raw: bytes) -> LinearModel:
+    """The model of a kind of channel, "user" or "data", from its file. Raises ModelMalformed."""
     tensors, metadata = read_tensors(raw)
+    if kind == "data":
+        return DocumentModel(tensors["window"], metadata["heads"], metadata["sizes"])
     return LinearModel(tensors["text"], tensors["window"], metadata["heads"], metadata["sizes"])
 
 
