@@ -7,7 +7,7 @@ that were verified, since what lies in a folder may change between looking and l
 
 from vallum.models.signing.bundle import SignatureRefused, TrustedCertificate, TrustedKey, TrustPolicy
 from vallum.models.signing.manifest import Difference, Manifest, ModelDiffers, Resource, hash_model
-from vallum.models.signing.service import VerifiedModel, sign_model, verified_copy, verify_model
+from vallum.models.signing.service import VerifiedModel, private_copy, sign_model, verified_copy, verify_model
 
 __all__ = [
     "Difference",
@@ -20,6 +20,7 @@ __all__ = [
     "TrustedKey",
     "VerifiedModel",
     "hash_model",
+    "private_copy",
     "sign_model",
     "verified_copy",
     "verify_model",

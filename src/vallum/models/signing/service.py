@@ -17,7 +17,7 @@ from vallum.kernel.errors import Invalid
 from vallum.models.signing.bundle import Signer, TrustPolicy, open_bundle, render_bundle
 from vallum.models.signing.manifest import Difference, Manifest, ModelDiffers, Sink, differences, hash_model
 
-__all__ = ["VerifiedModel", "sign_model", "verified_copy", "verify_model"]
+__all__ = ["VerifiedModel", "private_copy", "sign_model", "verified_copy", "verify_model"]
 
 _CLOCK = SystemClock()
 
@@ -77,11 +77,24 @@ def verified_copy(
     Raises as `verify_model`. `folder` is where copies are made, with room for it and for this user alone to read.
     """
     signed, signer = _signed(signature, trust, clock)
+    with private_copy(path, without=signature, folder=folder) as (copy, present, others):
+        _hold(signed, present, others)
+        yield VerifiedModel(copy, signed, signer)
+
+
+@contextmanager
+def private_copy(
+    path: Path, *, without: Path | None = None, folder: Path | None = None
+) -> Iterator[tuple[Path, Manifest, tuple[Difference, ...]]]:
+    """A model that nobody vouches for, copied as `verified_copy` does: what is looked at is what is loaded.
+
+    Yields the copy's path, its files, and what was not copied since it should be in no model; `without` one file.
+    Raises as `hash_model`.
+    """
     into = Path(mkdtemp(prefix="vallum-model-", dir=folder))
     try:
-        present, others = hash_model(path, without=signature, sink=partial(_copying, into))
-        _hold(signed, present, others)
-        yield VerifiedModel(into if path.is_dir() else into / path.name, signed, signer)
+        present, others = hash_model(path, without=without, sink=partial(_copying, into))
+        yield into if path.is_dir() else into / path.name, present, others
     finally:
         shutil.rmtree(into, ignore_errors=True)
 

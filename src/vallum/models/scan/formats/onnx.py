@@ -17,7 +17,7 @@ from vallum.models.scan.languages.jinja import judge_template
 from vallum.models.scan.model import Verdict
 from vallum.models.scan.port import Blob, Scan
 
-__all__ = ["External", "OnnxInspector", "external_data"]
+__all__ = ["External", "Field", "MalformedModel", "OnnxInspector", "external_data", "message_fields", "text_of_field"]
 
 _MAX_DEPTH = 32
 _MAX_FIELDS = 4_000_000
@@ -65,11 +65,11 @@ _MESSAGES: dict[str, tuple[range, dict[int, str]]] = {
 }
 
 
-class _Malformed(Exception):
-    pass
+class MalformedModel(Exception):
+    """A message that does not end where it says."""
 
 
-class _Field(NamedTuple):
+class Field(NamedTuple):
     """`value` is the number, or the bytes; `at` is where the field starts."""
 
     at: int
@@ -90,17 +90,17 @@ class OnnxInspector:
     def inspect(self, blob: Blob, scan: Scan) -> None:
         try:
             _Model(blob, scan).judge()
-        except _Malformed as e:
+        except MalformedModel as e:
             scan.report(Verdict.REVIEW, "malformed", blob.place, f"not a whole ONNX model: {e}")
 
 
 def _fits(blob: Blob) -> bool:
     try:
-        fields = [field for field, _ in zip(_fields(blob.data), range(10_000), strict=False)]
+        fields = [field for field, _ in zip(message_fields(blob.data), range(10_000), strict=False)]
         sets = [field.value for field in fields if field.number == 8 and isinstance(field.value, memoryview)]
         # Other messages have texts there.
-        readable = all({field.number for field in _fields(value)} <= {1, 2} for value in sets)
-    except _Malformed:
+        readable = all({field.number for field in message_fields(value)} <= {1, 2} for value in sets)
+    except MalformedModel:
         return False
     return any(field.number == 7 for field in fields) and bool(sets) and readable
 
@@ -116,7 +116,7 @@ class External(NamedTuple):
 def external_data(blob: Blob) -> list[External]:
     """What a model refers to that is in its folder; empty for what is no model. What is outside is its own finding."""
     found: list[External] = []
-    with suppress(_Malformed):
+    with suppress(MalformedModel):
         _Model(blob, _Silent(), found).judge()
     return found
 
@@ -137,14 +137,15 @@ class _Silent:
         return size <= 0
 
 
-def _fields(data: memoryview) -> Iterator[_Field]:
+def message_fields(data: memoryview) -> Iterator[Field]:
+    """The fields of one message, in order, without a copy. Raises MalformedModel on the way."""
     at = 0
     while at < len(data):
         start = at
         key, at = _varint(data, at)
         number, kind = key >> 3, key & 7
         if not number or number > 1 << 29:
-            raise _Malformed("a field without a number")
+            raise MalformedModel("a field without a number")
         value: int | memoryview
         if kind == 0:
             value, at = _varint(data, at)
@@ -153,10 +154,10 @@ def _fields(data: memoryview) -> Iterator[_Field]:
             if kind == 2:
                 size, at = _varint(data, at)
             if size < 0 or size > len(data) - at:
-                raise _Malformed("a field that does not end where it says")
+                raise MalformedModel("a field that does not end where it says")
             value = data[at : at + size]
             at += size
-        yield _Field(start, number, value)
+        yield Field(start, number, value)
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
@@ -168,7 +169,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
-    raise _Malformed("a number that does not end")
+    raise MalformedModel("a number that does not end")
 
 
 class _Model:
@@ -185,7 +186,7 @@ class _Model:
         for field in self._each(self._blob.data):
             if field.number == 25 and isinstance(field.value, memoryview):
                 named = {f.number: f.value for f in self._each(field.value) if f.number in (1, 10)}
-                self._own_domains.add(f"{_text(named.get(10))}:{_text(named.get(1))}")
+                self._own_domains.add(f"{text_of_field(named.get(10))}:{text_of_field(named.get(1))}")
             graphs += field.number == 7
         if graphs != 1:
             text = f"{graphs} graphs: a model has one, and readers differ in which one of several they take"
@@ -193,16 +194,16 @@ class _Model:
             self._scan.report(verdict, "malformed", self._blob.place, text)
         self._message("model", self._blob.data, "", 0)
 
-    def _each(self, data: memoryview) -> Iterator[_Field]:
-        for field in _fields(data):
+    def _each(self, data: memoryview) -> Iterator[Field]:
+        for field in message_fields(data):
             self._count += 1
             if self._count > _MAX_FIELDS:
-                raise _Malformed("more fields than are looked at")
+                raise MalformedModel("more fields than are looked at")
             yield field
 
     def _message(self, kind: str, data: memoryview, path: str, depth: int) -> None:
         if depth > _MAX_DEPTH:
-            raise _Malformed("graphs nested too deep")
+            raise MalformedModel("graphs nested too deep")
         numbers, messages = _MESSAGES[kind]
         seen = []
         for field in self._each(data):
@@ -210,7 +211,7 @@ class _Model:
                 self._unknown(kind, field, path)
             elif field.number in messages:
                 if not isinstance(field.value, memoryview):
-                    raise _Malformed(f"a number in the place of a {messages[field.number]}")
+                    raise MalformedModel(f"a number in the place of a {messages[field.number]}")
                 inner = messages[field.number]
                 self._message(inner, field.value, f"{path}/{inner}" if depth < 6 else path, depth + 1)
             if field.number == _DESCRIPTIONS.get(kind):
@@ -224,16 +225,16 @@ class _Model:
         elif kind == "entry":
             self._entry(seen, path)
 
-    def _unknown(self, kind: str, field: _Field, path: str) -> None:
+    def _unknown(self, kind: str, field: Field, path: str) -> None:
         if isinstance(field.value, memoryview) and len(field.value) > _MAX_UNKNOWN_BYTES:
             place = f"{self._blob.place}@{path}/{field.number}"
             text = f"{len(field.value)} bytes in a field that a {kind} does not have"
             self._scan.report(Verdict.REVIEW, "hidden-payload", place, text)
             self._scan.descend(self._blob, f"@{path}/{field.number}", field.value)
 
-    def _node(self, fields: list[_Field], path: str) -> None:
+    def _node(self, fields: list[Field], path: str) -> None:
         values = {field.number: field.value for field in fields if field.number in (4, 7)}
-        domain, operator = _text(values.get(7)), _text(values.get(4))
+        domain, operator = text_of_field(values.get(7)), text_of_field(values.get(4))
         if (domain in ("", "ai.onnx", "com.microsoft") and _ACTS.search(operator)) or _CALLS_PYTHON.search(operator):
             text = f"{shown(operator)} of {shown(domain)!r}: named for running code or reaching out"
             self._scan.report(Verdict.BLOCK, "onnx-custom-operator", f"{self._blob.place}@{path}", text)
@@ -245,21 +246,21 @@ class _Model:
         verdict = Verdict.REVIEW if _THIRD_DOMAINS.match(domain) else Verdict.BLOCK  # default deny: it is native code
         self._scan.report(verdict, "onnx-custom-operator", f"{self._blob.place}@{path}", text)
 
-    def _entry(self, fields: list[_Field], path: str) -> None:
+    def _entry(self, fields: list[Field], path: str) -> None:
         """A long or strange text of the metadata is looked at as a file of its own."""
         if path.endswith("/tensor/entry"):
             return
         values = {field.number: field.value for field in fields}
         value = values.get(2)
-        self._said(f"{path}.{shown(_text(values.get(1)))}", value)
+        self._said(f"{path}.{shown(text_of_field(values.get(1)))}", value)
         if isinstance(value, memoryview) and (len(value) > 1024 or bytes(value[:2]) in (b"#!", b"\x80\x04", b"PK")):
-            self._scan.descend(self._blob, f"@metadata.{shown(_text(values.get(1)))}", value)
+            self._scan.descend(self._blob, f"@metadata.{shown(text_of_field(values.get(1)))}", value)
 
     def _said(self, where: str, value: int | memoryview | None) -> None:
         """A text for people or tools, which a tool may show as mark-up, fill in as a template, or evaluate."""
         if not isinstance(value, memoryview) or not 4 < len(value) <= _MAX_SAID_BYTES:
             return
-        text, place = _text(value), f"{self._blob.place}@{where}"
+        text, place = text_of_field(value), f"{self._blob.place}@{where}"
         if "/node" not in where and "/tensor" not in where:  # those have the lines that they were exported from
             self._carried.judge("metadata", text, place)
         judge_template(text, place, self._scan, is_template=False)
@@ -268,7 +269,7 @@ class _Model:
         if (found := _ACTIVE.search(text)) is not None:
             self._scan.report(Verdict.BLOCK, "script", place, f"mark-up that runs: {shown(found[0])}")
 
-    def _tensor(self, fields: list[_Field], path: str) -> None:
+    def _tensor(self, fields: list[Field], path: str) -> None:
         dims: list[int] = []
         values: dict[int, int | memoryview] = {}
         external: dict[str, str] = {}
@@ -277,13 +278,13 @@ class _Model:
                 dims += _numbers(field.value)
             elif field.number == 13 and isinstance(field.value, memoryview):
                 pair = {f.number: f.value for f in self._each(field.value)}
-                key = _text(pair.get(1))
+                key = text_of_field(pair.get(1))
                 if key in external:
                     self._external("two places for one tensor's data", path)
-                external[key] = _text(pair.get(2))
+                external[key] = text_of_field(pair.get(2))
             else:
                 values[field.number] = field.value
-        path = f"{path}:{shown(_text(values.get(8)))}"
+        path = f"{path}:{shown(text_of_field(values.get(8)))}"
         count = 1
         for size in dims:
             count *= size
@@ -321,7 +322,7 @@ class _Model:
         self._scan.report(Verdict.BLOCK, "onnx-external-data", f"{self._blob.place}@{path}", text)
 
 
-def _text(value: int | memoryview | None) -> str:
+def text_of_field(value: int | memoryview | None) -> str:
     return bytes(value[:4096]).decode("utf-8", "replace") if isinstance(value, memoryview) else ""
 
 
