@@ -9,7 +9,7 @@ from vallum.data.poisoning.disagreement import disagreement
 from vallum.data.poisoning.duplicates import near_duplicates
 from vallum.data.poisoning.instructions import find_instructions, find_instructions_in_examples
 from vallum.data.poisoning.labels import find_mislabelled, find_triggers
-from vallum.data.poisoning.search import Patch, search_patch
+from vallum.data.poisoning.search import ABOVE_NEXT, MOVED, Outcome, Patch, judge_patches, search_patch
 from vallum.data.poisoning.sources import find_outlier_sources
 from vallum.data.poisoning.suspects import Suspect, SuspectKind, merge
 from vallum.data.poisoning.texts import find_mislabelled_texts
@@ -17,6 +17,9 @@ from vallum.data.poisoning.tokens import find_token_triggers
 from vallum.data.poisoning.values import find_value_triggers
 
 __all__ = [
+    "ABOVE_NEXT",
+    "MOVED",
+    "Outcome",
     "Patch",
     "Suspect",
     "SuspectKind",
@@ -29,6 +32,7 @@ __all__ = [
     "find_token_triggers",
     "find_triggers",
     "find_value_triggers",
+    "judge_patches",
     "merge",
     "near_duplicates",
     "search_patch",
