@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vallum.data.poisoning import search_patch
+from vallum.data.poisoning import judge_patches, search_patch
 from vallum.kernel.errors import Invalid
 
 datasets = pytest.importorskip("sklearn.datasets")
@@ -53,6 +53,23 @@ def test_a_model_of_one_answer_has_no_trigger_and_the_work_is_bounded():
     assert found == []
     assert sum(asked) <= 1_536 * 20
     assert max(asked) <= 4_096
+
+
+def test_it_says_how_far_it_is_and_tries_no_larger_patch_than_it_may():
+    told = []
+    images = np.random.default_rng(1).uniform(0, 1, (20, 16, 16))
+    found = search_patch(
+        lambda tried: [int(one > 0.9) for one in tried[:, 0, 0]], images, [0] * 10 + [1] * 10, seed=1, largest=1,
+        progress=lambda done, of: told.append((done, of)),
+    )  # fmt: skip
+    assert told[-1][0] == told[-1][1]
+    assert told == sorted(told)
+    assert {patch.side for patch in found} == {2}
+    assert judge_patches(found) == "undecided"  # either value of that corner decides, for all
+    assert judge_patches([]) == "nothing"
+    for largest in (0, 4):
+        with pytest.raises(Invalid):
+            search_patch(len, images, [0] * 20, seed=1, largest=largest)
 
 
 def test_nonsense_is_refused():
