@@ -11,7 +11,7 @@ from vallum.cli.output import print_json, print_table, report, say
 from vallum.cli.registry import command, group
 from vallum.kernel.errors import Invalid
 
-__all__ = ["add_to", "attestations"]
+__all__ = ["add_to", "attestation_key", "attestations", "write_whole"]
 
 _LOCAL = "reads files of this machine, and asks no server"
 _COMPLETE, _MISSING = 0, 1
@@ -46,7 +46,7 @@ def add_to(app: typer.Typer) -> None:
             if not path.is_dir():
                 raise typer.BadParameter("--output: facts are of a model's folder")
             read = render_card(facts_of_folder(path)[0], read)
-            _write(output, render_markdown(read).encode())
+            write_whole(output, render_markdown(read).encode())
         score = score_card(read, risk_class)
         demands = {one.name: one for one in demands_of(risk_class)}
         if as_json:
@@ -95,7 +95,7 @@ def add_to(app: typer.Typer) -> None:
         if output is None:
             print(raw.decode(), end="")
             return
-        _write(output, raw)
+        write_whole(output, raw)
         said = {
             "bom": str(output),
             "serial_number": number,
@@ -142,7 +142,7 @@ def sign(
         except NotStrictJson as e:
             raise Invalid(f"{predicate}: {e}") from e
         statement = Statement(subjects, predicate_type, value)
-    _write(output, sign_statement(statement, _private_key(key), key_id))
+    write_whole(output, sign_statement(statement, attestation_key(key), key_id))
     result = {"attestation": str(output), "predicate_type": statement.predicate_type, "sha256": manifest.root}
     report(as_json, result, f"{output}: {statement.predicate_type} of {manifest.model}, sha256 {manifest.root}")
 
@@ -213,7 +213,8 @@ def _scanned(path: Path) -> Any:
     )
 
 
-def _private_key(file: Path) -> Any:
+def attestation_key(file: Path) -> Any:
+    """Raises Invalid."""
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
@@ -250,8 +251,8 @@ def _read(file: Path) -> bytes:
         raise Invalid(f"{file} cannot be read: {e.strerror}") from e
 
 
-def _write(file: Path, raw: bytes) -> None:
-    """Whole or not at all."""
+def write_whole(file: Path, raw: bytes) -> None:
+    """Whole or not at all. Raises Invalid."""
     fresh = file.with_name(file.name + ".new")
     try:
         fresh.write_bytes(raw)

@@ -147,9 +147,10 @@ def _models(app: typer.Typer) -> None:
 
 @cache
 def _model_commands() -> typer.Typer:
-    from vallum.cli import dependencies, descriptions, model_registry
+    from vallum.cli import dependencies, descriptions, model_registry, triggers
 
     descriptions.add_to(model_registry.app)
+    triggers.add_to(model_registry.app)
     model_registry.app.add_typer(dependencies.app, name="dependencies")
     return model_registry.app
 
