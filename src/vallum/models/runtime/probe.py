@@ -32,8 +32,6 @@ _DTYPES = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "BOOL": "|b1"}
 class ProbeFailed(Invalid):
     """The model could not be asked, or answered nonsense: the message says what to change, and quotes no answer."""
 
-    code = "probe_failed"
-
 
 class ImageProbe:
     """Open it as a context, then ask `labels`."""
