@@ -1,6 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# One more than there are cores: a quarter of the time tests wait for servers and disks.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 # Where this is set, every command would compile hundreds of modules anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -30,7 +32,7 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 
 test: setup
 	scripts/ensure-services
-	$(BIN)/pytest -n auto --dist worksteal  # each worker has whole files, and what these share, to itself
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal  # each worker has whole files, and what these share, to itself
 
 lint: setup
 	$(BIN)/ruff check .
