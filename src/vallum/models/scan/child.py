@@ -157,8 +157,8 @@ def _main(path: Path, seconds: int) -> None:
 
 
 def _hold(seconds: int) -> None:
-    signal.alarm(int(_SECONDS_OF_CLOCK + _CLOCK_PER_PROCESSOR * seconds) + 1)  # should nobody be left to end it
     """What is mapped read-only from files does not count as data: a large model is no large process."""
+    signal.alarm(int(_SECONDS_OF_CLOCK + _CLOCK_PER_PROCESSOR * seconds) + 1)  # should nobody be left to end it
     for limit, value in (
         (resource.RLIMIT_DATA, _MEMORY_BYTES), (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NPROC, 0),

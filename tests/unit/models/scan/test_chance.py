@@ -119,7 +119,7 @@ def test_random_bytes_cost_a_fraction_of_what_hashing_them_does() -> None:
         between = time.process_time()
         hashlib.sha256(data).digest()
         found, hashed = min(found, between - begun), min(hashed, time.process_time() - between)
-    assert found < 0.9 * hashed  # measured: 0.3 to 0.5, where two patterns of `re` took what hashing does
+    assert found < 0.8 * hashed  # measured: 0.3 to 0.5, where two patterns of `re` took what hashing does
 
 
 def test_both_engines_find_the_same_starts(monkeypatch) -> None:
