@@ -32,7 +32,8 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 
 test: setup
 	scripts/ensure-services
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal  # each worker has whole files, and what these share, to itself
+	# A file is one worker's, with what its tests share; scenarios, which take longest, come first.
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .

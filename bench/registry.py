@@ -2,9 +2,10 @@
 
     .venv/bin/python bench/registry.py [MEGABYTES]
 
-`take` is a file that arrives in pieces of a megabyte, hashed, spooled for the scanner, encrypted and stored in one
-read, as an upload does it; `taken_and_scanned` is a whole upload through the control plane of a platform on SQLite:
-begun, sent, completed (scanned in a child, signed, attested), with its entries in the ledger; `checkout` verifies a
+`take` is a file that arrives in pieces of a megabyte, hashed, searched for pickles, spooled for the scanner, encrypted
+and stored in one read, as an upload does it; `taken_and_scanned` is a whole upload through the control plane of a
+platform on SQLite: begun, sent, completed (scanned in a child, signed, attested), with its entries in the ledger;
+`checkout` verifies a
 version, and opens, hashes and writes it again; `scan` looks through the file in this process. Each is our rate over
 that of hashlib's SHA-256 on the same pieces, by the wall clock: `median` of several rounds that take turns, each over
 the hashing just before it, and `best` of all over the best hashing. `cpu` is how much CPU time each costs, processes

@@ -1,5 +1,7 @@
 """The databases every store test runs against: SQLite in a fresh folder, and PostgreSQL."""
 
+import gc
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -11,9 +13,19 @@ from hypothesis import HealthCheck, settings
 
 from vallum.kernel.store.records import Records
 
+# Every core has a test to run: libraries' own threads would spin for cores that others have, at twice the CPU.
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")
+
 # A loaded machine is slow, which says nothing about the code; what takes too long meets the test's own time limit.
 settings.register_profile("vallum", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 settings.load_profile("vallum")
+
+
+def pytest_collection_finish() -> None:
+    """Seven thousand tests and their libraries are there to the end: no later collection need walk them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

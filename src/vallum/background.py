@@ -30,6 +30,7 @@ _DAILY = "41 3 * * *"
 _WATCH_SECONDS = 2.0
 _TRIAL_SECONDS = 10.0
 _ERASURE_SECONDS = 3.0
+_SCHEDULES_AFTER_SECONDS = 30  # the most frequent is once a minute; half a second's work, which no first request shares
 _EXPORT_SECONDS = 30.0
 _EXPIRED_AT_ONCE = 50  # a name of 128 characters and a digest each, of the 64 kB that an entry has
 _WATCH_STOP_SECONDS = 5.0  # what a receiver of notices is waited for; its notice is sent again after the next start
@@ -106,7 +107,9 @@ class Background:
             _log.error("the ledger was not published: %s", type(e).__name__, exc_info=e)
 
     def _work(self) -> None:
-        """Imports and opens the durable engine beside the start, which need not wait for it."""
+        """Imports and opens the durable engine after the start, which need not wait for it."""
+        if self._stop.wait(_SCHEDULES_AFTER_SECONDS):
+            return
         from vallum.kernel.store.durable import Durable
 
         try:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vallum.guards.port import Guard
     from vallum.kernel.store.blobs import Blobs
     from vallum.models.registry import DependencyWatch, Descriptions, Registry, SigningPlace
+    from vallum.models.registry.recorded import RevokedKeys
     from vallum.monitor import ExportAlerts
     from vallum.releases import Releases, Watch
 
@@ -76,7 +77,7 @@ class OpenedDomains:
             self.records, self.keyring, self.clock, self._open_blobs, self.settings.spool_path, trust,
             tenant=DEFAULT_TENANT, max_upload_bytes=models.max_upload_bytes, attester=ScanAttester(__version__),
             signing=self._signing_place, recorded_at=partial(recorded_at, self.ledger),
-            was_revoked=partial(was_revoked, self.ledger),
+            was_revoked=partial(was_revoked, self.ledger), revoked_keys=self._revoked_keys,
         )  # fmt: skip
         registry.tell_of_damage(DamageAlarm(self.gate, self.clock, self.system))
         self.chores.every(300, registry.uploads.tidy)
@@ -93,7 +94,12 @@ class OpenedDomains:
     def dependency_watch(self) -> "DependencyWatch":
         from vallum.models.registry import DependencyWatch
 
-        return DependencyWatch(self.records, self.clock, self.model_descriptions, self.gate, self.system)
+        audit = None
+        if self.settings.models.pip_audit:
+            from vallum.models.dependencies.pip_audit import with_pip_audit
+
+            audit = partial(with_pip_audit, osv_url=self.settings.models.osv_url)
+        return DependencyWatch(self.records, self.clock, self.model_descriptions, self.gate, self.system, audit)
 
     @cached_property
     def data(self) -> "DataCatalogue":
@@ -101,13 +107,13 @@ class OpenedDomains:
         from vallum.models.registry import ReportSigner, SigningKeys
 
         datasets = self.settings.datasets
-        keys = SigningKeys(self.records, self.keyring, self.clock, self._signing_place)
+        keys = SigningKeys(self.records, self.keyring, self.clock, self._revoked_keys, self._signing_place)
         catalogue = DataCatalogue(
             self.records, self.keyring, self.clock, self._open_blobs, self.settings.data_spool_path,
             ReportSigner(keys, "urn:vallum:data-intake:1"),
             tenant=DEFAULT_TENANT, max_source_bytes=datasets.max_source_bytes,
             finder=_span_finder(datasets.recognisers),
-            policy=TreatmentPolicy(datasets.kinds_treated, datasets.untreated),
+            policy=TreatmentPolicy(datasets.kinds_treated, datasets.untreated, datasets.erased),
             retention_days=datasets.retention_days,
         )  # fmt: skip
         self.chores.every(300, catalogue.tidy)
@@ -131,8 +137,8 @@ class OpenedDomains:
             RowEraser(self.data, records, gate, clock, system),
             ExchangeEraser(records, keyring, gate, clock, system),
         )
-        sign = ReportSigner(SigningKeys(records, keyring, clock), ERASURE_REPORT)
-        return SubjectErasures(records, keyring, clock, gate, sign, erasers, system)
+        sign = ReportSigner(SigningKeys(records, keyring, clock, self._revoked_keys), ERASURE_REPORT)
+        return SubjectErasures(records, keyring, clock, gate, sign, erasers, self.data.erased, system)
 
     @cached_property
     def releases(self) -> "Releases":
@@ -157,6 +163,12 @@ class OpenedDomains:
     @cached_property
     def release_watch(self) -> "Watch":
         return self.releases.watching(self.gate, self.system, heals=self.settings.releases.heal)
+
+    @cached_property
+    def _revoked_keys(self) -> "RevokedKeys":
+        from vallum.models.registry.recorded import RevokedKeys
+
+        return RevokedKeys(self.records, self.ledger)
 
     @cached_property
     def _signing_place(self) -> "SigningPlace":

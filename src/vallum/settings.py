@@ -141,6 +141,14 @@ class ModelSettings(_Section, frozen=True):
         ),
     ] = ""
     max_upload_bytes: Annotated[int, Meta(ge=1, description="Most bytes of one version.")] = 200 << 30
+    pip_audit: Annotated[
+        bool,
+        Meta(
+            description="Each night, ask pip-audit's service, too, what is known of the packages that models need: it "
+            "is sent their names and versions. Needs `vallum[audit]`."
+        ),
+    ] = False
+    osv_url: Annotated[str, Meta(description="With `pip_audit`: an OSV service in place of PyPI's own.")] = ""
     serve: Annotated[
         str,
         Meta(description="Which environment's releases are served here. Empty: that of `environment`, or else `prod`."),
@@ -194,6 +202,13 @@ class DataSetSettings(_Section, frozen=True):
             "redacts it, in a text only what was found; `refuse` fails the version."
         ),
     ] = "treat"
+    erased: Annotated[
+        Literal["hold", "refuse"],
+        Meta(
+            description="What becomes of rows that bring somebody back who was erased: `hold` puts them into "
+            "quarantine, as a case by themselves; `refuse` fails the version."
+        ),
+    ] = "hold"
 
     recognisers: Annotated[
         str,
@@ -686,6 +701,8 @@ def _cross_checks(settings: Settings) -> Iterator[str]:
         keys = settings.keys
         if not (keys.pkcs11_module and keys.pkcs11_token and keys.pkcs11_pin_file):
             yield "models.signing: a token needs keys.pkcs11_module, keys.pkcs11_token and keys.pkcs11_pin_file"
+    if settings.models.osv_url and not _is_service_url(settings.models.osv_url):
+        yield "models.osv_url: https://HOST…; plain HTTP is taken from this machine alone"
     yield from _notice_checks(settings.notices)
     try:
         server.proxies()

@@ -1,4 +1,4 @@
-"""Real servers, started as their users start them, and the command line beside them."""
+"""Real servers, and the command line beside them: each a process of its own, of the script that is installed."""
 
 import json
 import os
@@ -6,26 +6,25 @@ import shutil
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pyotp
 import pytest
 from playwright.sync_api import expect, sync_playwright
+from warm_commands import WarmCommands
 
 from vallum.client import Client
-
-VALLUM = str(Path(sys.executable).with_name("vallum"))
 
 
 class Server:
     """One `vallum up`, and what its ready line says."""
 
-    def __init__(self, data, *options, env=None, public_url=None):
+    def __init__(self, commands, data, *options, env=None, public_url=None):
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
+        self.commands = commands
         self.data = data
         self.opened = []
         self.log = (data.parent / f"{data.name}.log").open("ab")
@@ -33,13 +32,16 @@ class Server:
             self.port = int(options[options.index("--port") + 1])
         else:
             options = ("--port", str(self.port), *options)
-        command = [VALLUM, "up", "--data", str(data), "--json", *options]
+        command = ["up", "--data", data, "--json", *options]
         self.env = env
-        env = {**os.environ, **(env or {})}
+        env = dict(env or {})
         if public_url is not None:
             env["VALLUM_SERVER_PUBLIC_URL"] = public_url.format(port=self.port)
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, env=env)
-        line = self.process.stdout.readline()
+        reading, writing = os.pipe()
+        with open(os.devnull) as nothing, open(writing) as said:
+            self.process = commands.start(command, nothing, said, self.log, env)
+        self.stdout = open(reading)  # noqa: SIM115  open for as long as the server, which may say more
+        line = self.stdout.readline()
         assert line, Path(self.log.name).read_text()
         self.ready = json.loads(line)
 
@@ -84,7 +86,7 @@ class Server:
         return person
 
     def vallum(self, *arguments, stdin=None, check=True):
-        return run(*arguments, "--data", str(self.data), stdin=stdin, check=check, env=self.env)
+        return run(self.commands, *arguments, "--data", self.data, stdin=stdin, check=check, env=self.env)
 
     def stop(self):
         for http in self.opened:
@@ -93,14 +95,11 @@ class Server:
             self.process.send_signal(signal.SIGTERM)
         self.process.wait(20)
         self.log.close()
-        self.process.stdout.close()
+        self.stdout.close()
 
 
-def run(*arguments, stdin=None, check=True, env=None):
-    done = subprocess.run(
-        [VALLUM, *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=60,
-        env={**os.environ, **(env or {})},
-    )  # fmt: skip
+def run(commands, *arguments, stdin=None, check=True, env=None):
+    done = commands.run(*arguments, stdin=stdin, env=env)
     assert not check or done.returncode == 0, done.stderr
     return done
 
@@ -152,13 +151,20 @@ def browser():
         launched.close()
 
 
+@pytest.fixture(scope="session")
+def commands():
+    made = WarmCommands()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path, commands):
     """Start servers of the test's own; they are stopped with it."""
     started = []
 
     def start(*options, data="data", env=None, public_url=None):
-        server = Server(tmp_path / data, *options, env=env, public_url=public_url)
+        server = Server(commands, tmp_path / data, *options, env=env, public_url=public_url)
         started.append(server)
         return server
 
@@ -168,12 +174,12 @@ def start(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def start_once(tmp_path_factory):
+def start_once(tmp_path_factory, commands):
     """As `start`, for a server that a module's tests share."""
     started = []
 
     def start_once(*options, env=None):
-        server = Server(tmp_path_factory.mktemp("server") / "data", *options, env=env)
+        server = Server(commands, tmp_path_factory.mktemp("server") / "data", *options, env=env)
         started.append(server)
         return server
 
@@ -183,9 +189,9 @@ def start_once(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def server(tmp_path_factory, commands):
     """One demonstration server for all tests that leave it as they found it."""
-    running = Server(tmp_path_factory.mktemp("demo") / "data", "--demo")
+    running = Server(commands, tmp_path_factory.mktemp("demo") / "data", "--demo")
     running.alice = Person()
     with running.client() as client:
         running.alice.enrol(client, running.ready["enrol_url"])
@@ -194,8 +200,8 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def vallum():
-    return run
+def vallum(commands):
+    return partial(run, commands)
 
 
 @pytest.fixture

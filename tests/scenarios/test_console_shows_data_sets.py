@@ -15,6 +15,8 @@ def test_held_rows_are_looked_at_and_let_out(server, browser, tmp_path):
         maker.sign_in(client)
         client.request("POST", "/data-sets", {"name": "wards", "description": "<script>alert(1)</script>"})
         assert client.take_in("wards", source, contract())["quarantined"] == 1
+        with client.mount("wards", 1, purpose="care", run="<b>wards-7</b>"):
+            pass
     context = browser.new_context(ignore_https_errors=True)
     page = context.new_page()
     problems = []
@@ -34,6 +36,10 @@ def test_held_rows_are_looked_at_and_let_out(server, browser, tmp_path):
     expect(page.get_by_text("<script>alert(1)</script>")).to_be_visible()
     expect(page.locator("#gate-history tbody tr").first).to_contain_text("cost: InRange")
     expect(page.locator("#gate-history tbody tr").first).to_contain_text("held")
+    handed = page.locator("#handouts tbody tr")
+    expect(handed).to_have_count(1)
+    expect(handed).to_contain_text("<b>wards-7</b>")
+    expect(handed).to_contain_text("mounted")
     page.locator("#cases a").first.click()
     expect(page.locator("#reasons")).to_contain_text("cost: InRange")
     page.get_by_role("button", name="Show the rows").click()
@@ -60,7 +66,7 @@ def tab_to(page, selector):
 
 def test_a_person_is_erased_by_keyboard_alone_and_in_the_dark(server, browser, tmp_path):
     source = tmp_path / "paths.csv"
-    source.write_bytes(visits(60, spoil=(12,)))
+    source.write_bytes(visits(60, spoil=(12,)).replace(b"@example.org", b"@paths.example.org"))  # of nobody elsewhere
     asks, approves = server.newcomer("runa", "data_steward"), server.newcomer("egil", "data_steward")
     with server.client() as client:
         asks.sign_in(client)
@@ -77,7 +83,7 @@ def test_a_person_is_erased_by_keyboard_alone_and_in_the_dark(server, browser, t
     expect(page.locator("#lineage")).to_contain_text("pather/1")
     expect(page.locator("#columns")).to_contain_text("masked")
     expect(page.locator("#columns")).to_contain_text("ward 1 (")
-    assert page.locator("body", has_text="p5@example.org").count() == 0, "values of private columns are not shown"
+    assert page.locator("body", has_text="p5@paths.example.org").count() == 0, "values of private columns are not shown"
     page.goto(server.url + "/console/data")
     expect(page.locator("#retention")).to_contain_text("Nothing is over")
     tab_to(page, "a[href='/console/erasures']")
@@ -85,7 +91,7 @@ def test_a_person_is_erased_by_keyboard_alone_and_in_the_dark(server, browser, t
     expect(page.get_by_role("heading", name="Erasing people")).to_be_visible()
     page.wait_for_load_state()
     tab_to(page, "#identifiers")
-    page.keyboard.type("p5@example.org")
+    page.keyboard.type("p5@paths.example.org")
     tab_to(page, "#reference")
     page.keyboard.type("DSR-77")
     tab_to(page, "form[action='/console/erasures'] button")

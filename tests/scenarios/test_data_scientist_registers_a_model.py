@@ -9,6 +9,7 @@ import pytest
 from registered_models import harmful, tensors, unknown
 
 from vallum.kernel.errors import Conflict, Denied, IntegrityError, Invalid, NotFound, Unauthenticated, Unavailable
+from vallum.models.runtime.sandbox import what_this_machine_permits
 
 NOTE = "read byte by byte, it is the tokenizer's table"
 
@@ -226,3 +227,46 @@ def test_a_harmful_one_by_the_command_line(server, by_hand, folder, tmp_path):
     assert server.vallum("models", "download", name, tmp_path / "no", check=False).returncode == 4
     review = ("models", "review", name, "--decision", "release", "--note", NOTE)
     assert server.vallum(*review, check=False).returncode == 4  # the root key's holder reviews nothing
+
+
+@pytest.fixture
+def digits(tmp_path):
+    """A classifier of digits as a folder, and the options that name images that it takes."""
+    np, onnx, datasets = map(pytest.importorskip, ("numpy", "onnx", "sklearn.datasets"))
+    linear = pytest.importorskip("sklearn.linear_model")
+    images, labels = datasets.load_digits(return_X_y=True)
+    model = linear.LogisticRegression(max_iter=500).fit(images[:600], labels[:600])
+    h, floats = onnx.helper, onnx.TensorProto.FLOAT
+    graph = h.make_graph(
+        [h.make_node("MatMul", ["x", "w"], ["wx"]), h.make_node("Add", ["wx", "b"], ["scores"])], "digits",
+        [h.make_tensor_value_info("x", floats, ("n", 64))], [h.make_tensor_value_info("scores", floats, ("n", 10))],
+        [onnx.numpy_helper.from_array(model.coef_.T.astype("f4"), "w"),
+         onnx.numpy_helper.from_array(model.intercept_.astype("f4"), "b")],
+    )  # fmt: skip
+    made = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=9)
+    folder = tmp_path / "digits"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(made.SerializeToString())
+    np.save(tmp_path / "images.npy", images[1400:].reshape(-1, 8, 8))
+    np.save(tmp_path / "labels.npy", labels[1400:])
+    return folder, ("--images", tmp_path / "images.npy", "--labels", tmp_path / "labels.npy", "--largest", "1")
+
+
+@pytest.mark.skipif(not what_this_machine_permits().holds, reason="this kernel has no Landlock or no seccomp")
+def test_a_registered_version_is_searched_for_a_trigger_as_the_gate_gives_it_out(server, renske, digits, tmp_path):
+    folder, given = digits
+    renske.register_model("digits")
+    version = renske.upload_model("digits", folder)
+    assert (version["number"], version["state"]) == (1, "available")
+    before = len(entries(server, "models:version:download"))
+    search = ("models", "search-trigger", "digits@1", *given, "--json")
+    done = server.vallum(*search, check=False)
+    said = json.loads(done.stdout)
+    assert (done.returncode in (0, 1), said["model"], said["scan"]) == (True, "digits@1", "pass"), done.stderr
+    assert said["agreed"] > said["looked_at"] // 2
+    assert len(entries(server, "models:version:download")) > before, "as every download, it is recorded"
+    gone = server.vallum("models", "search-trigger", "digits@2", *given, check=False)
+    assert gone.returncode in (4, 5), gone.stderr
+    server.vallum("models", "revoke", "digits/1", "--reason", "learnt from rows that are held")
+    refused = server.vallum(*search, check=False)
+    assert (refused.returncode, refused.stdout) == (4, ""), refused.stderr

@@ -147,7 +147,10 @@ def test_two_workers_count_and_watch_as_one(two_workers):
         body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [len(data) // 2, 2], "data": data}]}
         return ask(server, key, f"/v2/models/{model}/infer", body)[0]
 
-    while infer("watched", [0.5, 0.5]) == 503:  # a worker that still loads it
+    def is_loaded(model):
+        return all(ask(server, key, f"/v2/models/{model}/ready")[0] == 200 for _ in range(12))
+
+    while not (is_loaded("watched") and is_loaded("counted")):  # in both
         pass
     with ThreadPoolExecutor(8) as pool:
         statuses = list(pool.map(lambda _: infer("counted", [1.0] * 8), range(20)))  # four rows each

@@ -8,7 +8,8 @@ from governed_data import contract, visits
 
 from vallum.kernel.errors import Denied
 
-WHOM, NAME = "p5@example.org", "Ragnhild Åsgård"
+# Of an address that no other test takes in: whoever is erased here does not come back to this server.
+WHOM, NAME = "p5@trips.example.org", "Ragnhild Åsgård"
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def done(client, erasure):
 
 def test_a_person_is_erased_from_rows_and_exchanges_with_a_proof(server, vallum, asks, approves, trains, tmp_path):
     source = tmp_path / "trips.csv"
-    source.write_bytes(visits(60, spoil=(5,)))
+    source.write_bytes(visits(60, spoil=(5,)).replace(b"@example.org", b"@trips.example.org"))
     asks.request("POST", "/data-sets", {"name": "trips"})
     asks.take_in("trips", source, contract())
     answered = server.openai().chat.completions.with_raw_response.create(
@@ -93,3 +94,17 @@ def test_by_the_command_line(server, asks):
     assert "cancelled" in server.vallum("erasures", "show", asked["id"]).stdout
     nobody = server.vallum("erasures", "request", "--reference", "DSR-3", stdin="", check=False)
     assert nobody.returncode == 5 or "names nobody" in nobody.stderr
+
+
+def test_exchanges_are_held_by_the_command_line(server, asks):
+    """Setting is the root key's holder's too; what was asked and answered stays until a steward ends it."""
+    hold = ("ledger", "hold")
+    why = ("--reason", "litigation 2026/4 asks for it")
+    made = json.loads(server.vallum(*hold, "set", *why, "--since", "2026-03-01", "--json").stdout)
+    assert made["id"] in server.vallum(*hold, "list").stdout
+    assert server.vallum(*hold, "set", *why, "--subject", "everybody", check=False).returncode == 2
+    asks.request("POST", f"/exchange-holds/{made['id']}/end", {"reason": "it was settled out of court"})
+    (shown,) = json.loads(server.vallum(*hold, "list", "--json").stdout)
+    assert shown["end_reason"] == "it was settled out of court"
+    again = server.vallum(*hold, "end", made["id"], "--reason", "it was settled out of court", check=False)
+    assert again.returncode == 6

@@ -169,7 +169,7 @@ def vineyard(server):
 
 
 def entries(server, **wanted):
-    lines = server.vallum("ledger", "tail", "-n", "200", "--json").stdout.splitlines()
+    lines = server.vallum("ledger", "tail", "-n", "1000", "--json").stdout.splitlines()
     return [e for e in map(json.loads, lines) if all(e[name] == value for name, value in wanted.items())]
 
 

@@ -74,9 +74,10 @@ def test_a_certificate_gives_a_token(server, report, issued):
     with server.client(token) as client:
         assert client.request("GET", "/status")["applications"] >= 1
     entries = [json.loads(line) for line in server.vallum("ledger", "tail", "-n", "10", "--json").stdout.splitlines()]
-    issue = next(e for e in entries if e["action"] == "identity:certificate:issue")
+    *_, issue = (e for e in entries if e["action"] == "identity:certificate:issue")  # of this test's, the newest
     assert issue["context"] | {"spiffe_id": "spiffe://vallum.local/service/report", "seconds": 3600} == issue["context"]
-    assert next(e for e in entries if e["action"] == "identity:token:create")["subject"] == f"service:{report}"
+    *_, token = (e for e in entries if e["action"] == "identity:token:create")
+    assert token["subject"] == f"service:{report}"
     listed = next(s for s in json.loads(server.vallum("services", "list", "--json").stdout) if s["id"] == report)
     assert listed["method"] == "tls_client_auth"
 

@@ -163,6 +163,9 @@ def test_a_job_gets_the_approved_version_in_a_folder_that_is_gone_when_it_ends(s
     rows, iban, folder = done.stdout.split()
     assert (rows, iban in IBANS, Path(folder).exists()) == ("199", False, False)
     assert "run-7" in server.vallum("data", "show", "jobs").stdout
+    (handed,) = [one for one in json.loads(server.vallum("data", "handouts", "jobs", "--json").stdout) if one["run"]]
+    assert (handed["kind"], handed["version"], handed["run"], handed["mounted"]) == ("mount", "jobs/1", "run-7", True)
+    assert "run-7" in server.vallum("data", "handouts", "jobs").stdout
     reveal = server.vallum("data", "reveal", "jobs", "--column", "iban", stdin=f"{iban}\n", check=False)
     assert reveal.returncode == 4  # the root key's holder sees no values
     opened = sigrid.request("POST", "/data-sets/jobs/token-values", {"column": "iban", "token": iban})

@@ -87,7 +87,6 @@ def test_local_commands_are_these():
         "verify",
         "test",
         "scan",
-        "search-trigger",
         "sign",
         "card",
         "bom",

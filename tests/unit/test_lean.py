@@ -39,6 +39,16 @@ def test_help_imports_nothing_heavy():
     assert done.stderr.strip().endswith("[]")
 
 
+def test_the_process_that_checks_policies_imports_their_parser_and_little_else():
+    program = "import sys, vallum.kernel.cedar.check; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    loaded = set(done.stdout.split())
+    assert "cedarpy" in loaded
+    ours = {m for m in loaded if m.startswith("vallum.") and not m.startswith("vallum.kernel.cedar")}
+    assert ours == {"vallum.kernel", "vallum.kernel.errors"}
+    assert not loaded & {"sqlalchemy", "cryptography", "msgspec"}
+
+
 # What a command that asks nothing of models, data and releases has no use for.
 UNASKED = (
     "vallum.api.app", "vallum.api.table", "vallum.background", "vallum.console", "vallum.data", "vallum.gateway",

@@ -40,6 +40,7 @@ def test_every_problem_is_reported_together(tmp_path):
         ({"server.workers": 2}, "server.workers"),
         ({"server.key_file": "key.pem"}, "server.certificate_file"),
         ({"ledger.origin": "two words"}, "ledger.origin"),
+        ({"models.osv_url": "http://osv.example/v1/query"}, "models.osv_url"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(overrides, place):

@@ -18,10 +18,12 @@ it), one what tools and searches return (windows; and sentences, lines and cells
 
 **Made of** labelled texts under open licences (listed in the data's own README; none of their text is here), texts
 written for it (`training/injection/texts`), texts generated from grammars (`training/injection/*.grammar`), and, as
-clean documents, docstrings, code and descriptions of the packages that the training has installed. Documents come
-clean and injected in pairs. `judged` texts are by authors who saw neither. One half of them fixed the thresholds and
-showed which kinds of texts were still to be written, so its figures flatter; the other half was only measured. It is
-small: read its figures with their intervals.
+clean documents, docstrings, code, settings, licences and descriptions of the packages that the training has installed.
+Documents come clean and injected in pairs. One in seven of the written documents and orders, and one in five of the
+packages, are kept back from the head that weighs documents: what is made of its logits is fitted on them. `judged`
+texts are by authors who saw neither. One half of them fixed the thresholds and showed which kinds of texts were still
+to be written, so its figures flatter; the other half was only measured. It is small: read its figures with their
+intervals.
 
 **Tried and left out.** A transformer of two layers on pretrained word pieces, trained for one pass of the same texts
 to judge what is near the threshold: it parted the judged development texts worse (area under the curve 0.940 for
@@ -30,9 +32,19 @@ breaks as tokens and four times the weights changed nothing that could be told f
 families of documents and of orders held out: a head of their own for sentences, lines and cells found fewer orders at
 the same false alarms than the head of the windows does on them; so did training that head on both; a regularisation
 six times as strong, and other weights of a document's length and of the rest of it, changed nothing that could be
-told from chance.
+told from chance. More windows of clean packages, all or the worst of each, took false alarms from technical documents
+and brought as many on prose, and orders in documents unlike them were found less; users' prompts, questions and
+jailbreaks put into documents as orders found no more of BIPIA's.
 
-**False alarms aimed at** (`FALSE_ALARMS`) were made stricter after model 3's test half had shown too many. Harmless
+**What is strange in a document** counts since model 7: a sentence whose words stand nowhere else in it, where it reads
+harmless. With BIPIA and the texts kept back held out, at 2 % false alarms on packages, written, given and judged
+documents together (judged ones for half), a head of the same texts finds 55 % of their orders with it (mean of the
+four), 50 % without.
+
+**False alarms aimed at** (`FALSE_ALARMS`) were made stricter after model 3's test half had shown too many; of
+documents they are 2 % of three kinds together, each counting for the same: given, judged, packages kept back. (With
+the written documents kept back as a fourth, 64 % of the test half's orders were found and 8 % of its clean documents
+flagged: both were seen before the choice.) Harmless
 texts are also shown disguised, in every reading that the guard makes of them: of a reversed sentence, or of words run
 together, some say odd things, and the worst reading counts. Clean documents are shown in their readings too since
 model 6: more than a quarter of its predecessor's false alarms on manuals and READMEs came from those alone. So are
@@ -42,8 +54,9 @@ AgentDojo, by which others may judge the model, were taken out of the training t
 
 **Known limits.** It reads words. An order in a wording or language unlike anything it has seen goes by; a harmless
 text full of such words may not. An off-topic request in a document is found only where its words give it away, and
-technical documents raise more false alarms than letters and minutes (docs/benchmarks.md). Images and audio are not
-read. Most texts are English, German, French and Spanish; others are fewer.
+texts about injections raise false alarms when they quote some. Who knows a document and writes an order in its words
+makes the order less strange. Images and audio are not read. Most texts are English, German, French and Spanish; others
+are fewer.
 """
 
 

@@ -10,14 +10,17 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import quote
 
 from grammar import Grammar
 from vallum.guards.injection.views import views
 
-__all__ = ["MAX_CHARS", "Text", "generated", "inject", "read_rows", "vary", "weighted", "written"]
+__all__ = [
+    "MAX_CHARS", "Text", "generated", "inject", "is_kept_back", "read_rows", "share_of", "vary", "weighted", "written",
+]  # fmt: skip
 
 HERE = Path(__file__).resolve().parent
 MAX_CHARS = 4000
@@ -53,6 +56,24 @@ class Text:
     source: str
     data: bool  # from the retrieved and tool channels, not from the user's
     span: tuple[int, int] | None = None
+    made_of: tuple[str, ...] = ()  # the written texts of a document that tools return
+
+    @property
+    def is_kept_back(self) -> bool:
+        """From the head that weighs documents, so that what is made of its logits is fitted on texts new to it."""
+        return any(is_kept_back(text) for text in self.made_of)
+
+
+def is_kept_back(written: str) -> bool:
+    return share_of(written, _KEPT_BACK) == 0
+
+
+def share_of(name: str, parts: int) -> int:
+    """The part, of so many, that a name or text falls into: the same on every machine."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=4).digest(), "big") % parts
+
+
+_KEPT_BACK = 7  # one of so many written documents and orders
 
 
 def read_rows(file: Path) -> list[Text]:
@@ -198,23 +219,24 @@ def _pairs(rows: Sequence[Text], attacks: Grammar, documents: Grammar, chance: r
     carriers = [r.text for r in rows if r.label == 0 and r.data]
     for document in real:
         for _ in range(_DOCUMENT_TIMES):
-            yield Text(document, 0, "written-documents", True)
+            yield Text(document, 0, "written-documents", True, None, (document,))
     for note in written("notes") + written("requests"):
-        yield Text(note, 1, "written-bare-notes", True, (0, len(note)))
+        yield Text(note, 1, "written-bare-notes", True, (0, len(note)), (note,))
         for _ in range(_NOTE_PAIRS):
-            clean = chance.choice(chance.choice((real, real, carriers)))[:MAX_CHARS]
-            yield inject(clean, vary(note, chance), chance, "written-notes")
+            clean = chance.choice(chance.choice((real, real, carriers)))
+            injected = inject(clean[:MAX_CHARS], vary(note, chance), chance, "written-notes")
+            yield replace(injected, made_of=(note, clean))
     notes = [row.text for row in rows if row.label and row.source in _NOTE_SOURCES]
     for _ in range(_PAIRS):
         draw = chance.random()
         clean = documents.expand("document", chance) if draw < 0.4 else chance.choice(carriers if draw < 0.7 else real)
-        clean = clean[:MAX_CHARS]
+        made_of, clean = (clean,), clean[:MAX_CHARS]
         from_grammar = chance.random() < _GRAMMAR_SHARE
         note = attacks.expand("indirect_note", chance) if from_grammar else chance.choice(notes)[:600]
         if chance.random() < _BARE_SHARE:
             yield Text(note, 1, "made-bare-notes", True, (0, len(note)))
-        yield Text(clean, 0, "made-document", True)
-        yield inject(clean, vary(note, chance), chance, "made-injected")
+        yield Text(clean, 0, "made-document", True, None, made_of)
+        yield replace(inject(clean, vary(note, chance), chance, "made-injected"), made_of=made_of)
 
 
 def inject(clean: str, note: str, chance: random.Random, source: str) -> Text:

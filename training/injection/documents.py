@@ -8,17 +8,19 @@ import ast
 import random
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import metadata, packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import dedent
 
-from corpus import HERE, MAX_CHARS, Text, inject, vary, written
+from corpus import HERE, MAX_CHARS, Text, inject, is_kept_back, share_of, vary, written
 from grammar import Grammar
+from packages import locked_documents, plain_name
 from vallum.guards.injection.views import views
 
-__all__ = ["JUDGING_PACKAGES", "more_documents", "package_documents"]
+__all__ = ["JUDGING_PACKAGES", "calibrating_documents", "more_documents", "package_documents"]
 
 TRAINING_PACKAGES = (
     "sklearn", "sqlalchemy", "click", "rich", "typer", "starlette", "jinja2", "cryptography", "pygments", "narwhals",
@@ -44,21 +46,64 @@ def more_documents(rows: Sequence[Text], seed: int) -> Iterator[Text]:
         yield Text(answer, 0, "made-answers", True)
     for note in (note for note in written("notes") + written("orders") if "\n" in note and "import" in note):
         for _ in range(_CODE_PAIRS):
-            yield inject(chance.choice(answers), vary(note, chance), chance, "written-orders")
+            injected = inject(chance.choice(answers), vary(note, chance), chance, "written-orders")
+            yield replace(injected, made_of=(note,))
     for paper in papers:
         for _ in range(_PAPER_TIMES):
-            yield Text(paper, 0, "written-papers", True)
+            yield Text(paper, 0, "written-papers", True, None, (paper,))
     for order in written("orders"):
-        yield Text(order, 1, "written-orders", True, (0, len(order)))
+        yield Text(order, 1, "written-orders", True, (0, len(order)), (order,))
         for _ in range(_ORDER_PAIRS):
-            clean = chance.choice(chance.choice((papers, documents, carriers, packages, answers)))[:MAX_CHARS]
-            yield inject(clean, vary(order, chance), chance, "written-orders")
+            clean = chance.choice(chance.choice((papers, documents, carriers, packages, answers)))
+            injected = inject(clean[:MAX_CHARS], vary(order, chance), chance, "written-orders")
+            yield replace(injected, made_of=(order, clean))
     for document in packages:
         yield Text(document, 0, "package-documents", True)
     for _ in range(_READ):
         kind = packages if chance.random() < _READ_SHARE else chance.choice((documents, papers, carriers))
-        for view in views(_excerpt(chance.choice(kind), chance)):
-            yield Text(view.text, 0, "read-documents", True)
+        document = chance.choice(kind)
+        for view in views(_excerpt(document, chance)):
+            yield Text(view.text, 0, "read-documents", True, None, (document,))
+    others = locked_documents(_is_training, seed=8)
+    for document in chance.sample(others, min(len(others), _OTHERS)):
+        at = chance.randrange(max(1, len(document) - _OTHERS_CHARS))
+        yield Text(document[at : at + _OTHERS_CHARS], 0, "locked-documents", True)
+
+
+def calibrating_documents() -> dict[str, list[Text]]:
+    """By kind, documents that the head has not seen, clean and with orders that it has not seen either.
+
+    What a head says of texts that it was trained on, it says too surely for a threshold.
+    """
+    chance = random.Random(6)
+    orders = [text for name in ("notes", "orders", "requests") for text in written(name) if is_kept_back(text)]
+    clean = {
+        "packages": locked_documents(_is_calibrating, seed=6),
+        "written": [text for name in ("documents", "papers") for text in written(name) if is_kept_back(text)],
+    }
+    found = {}
+    for kind, texts in clean.items():
+        found[kind] = [Text(text, 0, kind, True) for text in chance.sample(texts, min(len(texts), _CALIBRATING))]
+        found[kind] += [inject(chance.choice(texts)[:MAX_CHARS], vary(order, chance), chance, kind) for order in orders]
+    return found
+
+
+def _is_calibrating(package: str) -> bool:
+    used = _named(TRAINING_PACKAGES) + _named(JUDGING_PACKAGES)
+    return share_of(package, _CALIBRATING_SHARE) == 0 and not package.startswith(used)
+
+
+def _is_training(package: str) -> bool:
+    return share_of(package, _CALIBRATING_SHARE) != 0 and not package.startswith(_named(JUDGING_PACKAGES))
+
+
+@cache
+def _named(modules: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(plain_name(name) for module in modules for name in _distributions()[module])
+
+
+_CALIBRATING, _CALIBRATING_SHARE = 1500, 5  # documents of a kind; of one of so many packages
+_OTHERS, _OTHERS_CHARS = 2500, 300  # short excerpts of all others: of more, prose would seem the worse beside them
 
 
 @cache

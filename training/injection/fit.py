@@ -6,7 +6,7 @@ guard also gives its sentences, lines and cells: a head of their own, trained on
 
 import random
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import accumulate, chain
@@ -89,24 +89,17 @@ def fit_heads(
     chance = random.Random(seed)
     bags = {kind: {head: _Bag() for head in heads} for kind, heads in HEADS.items()}
     for text in texts:
-        by_token = features_of(tokenize(text.text))
-        count = len(by_token)
-        if not count:
+        tokens = tokenize(text.text)
+        if not tokens:
             continue
+        wanted = [row for row in _rows(text, len(tokens), chance) if row[0] in kinds]
+        if not wanted:
+            continue
+        by_token = features_of(tokens)
         features = np.fromiter(chain.from_iterable(by_token), dtype=np.int32)
         begins = [0, *accumulate(map(len, by_token))]  # where each token's features begin
-        bag = bags["data" if text.data else "user"]
-        if not text.data:
-            bag["text"].add(features, count, text.label)
-            if text.label == 0 and chance.random() < _PASTED * _AS_DOCUMENT.get(text.source, 1.0):
-                bags["data"]["window"].add(features, count, 0)
-        elif text.label == 0 and chance.random() < _PASTED and text.source not in _NEVER_PASTED:
-            bags["user"]["text"].add(features, count, 0)
-        for low, high, label in _labelled(text, count, chance):
-            window = features[begins[low] : begins[high]]
-            bag["window"].add(window, high - low, label)
-            if not text.data and label == 0 and chance.random() < _AS_DOCUMENT.get(text.source, 1.0):
-                bags["data"]["window"].add(window, high - low, 0)
+        for kind, head, low, high, label in wanted:
+            bags[kind][head].add(features[begins[low] : begins[high]], high - low, label)
     made: dict[str, dict[str, Head]] = {}
     for kind in kinds:
         for name, bag in bags[kind].items():
@@ -115,21 +108,41 @@ def fit_heads(
     return made
 
 
-# How many of a user's harmless texts are harmless in a document, too: personas and set-ups are orders to a model,
-# and most of what plays on the words of attacks plays on them as only somebody who talks to a model would.
+def _rows(text: Text, count: int, chance: random.Random) -> Iterator[tuple[str, str, int, int, int]]:
+    """What a text of so many tokens is shown as: to which head of which kind, from where to where, with which label."""
+    if not text.data:
+        yield "user", "text", 0, count, text.label
+        if text.label == 0 and chance.random() < _PASTED * _AS_DOCUMENT.get(text.source, 1.0):
+            yield "data", "window", 0, count, 0
+    elif text.label == 0 and chance.random() < _PASTED and text.source not in _NEVER_PASTED:
+        yield "user", "text", 0, count, 0
+    is_shown = not text.is_kept_back
+    for low, high, label in _labelled(text, count, chance):
+        if is_shown:
+            yield "data" if text.data else "user", "window", low, high, label
+        if not text.data and label == 0 and chance.random() < _AS_DOCUMENT.get(text.source, 1.0):
+            yield "data", "window", low, high, 0
+
+
+# How many of a user's harmless texts are harmless in a document, too: personas and set-ups are orders to a model, a
+# request that nobody sent is what an order in a document often is, and most of what plays on the words of attacks
+# plays on them as only somebody who talks to a model would.
 _AS_DOCUMENT = {
-    "made-benign-setup": 0.0,
-    "made-benign-ordinary": 0.0,
-    "prompts.chat": 0.0,
-    "written-prompts": 0.0,
-    "written-harmless_twins": 0.0,
-    "read-harmless": 0.0,
-    "cyberseceval-sysprompt": 0.0,
+    **dict.fromkeys(
+        (
+            "banking77", "clinc150", "cyberseceval-frr", "cyberseceval-instruct", "cyberseceval-sysprompt",
+            "deepset-train", "fastchat-bench", "gsm8k", "llm-warden-train", "made-benign-ordinary",
+            "made-benign-setup", "nq-open", "prompts.chat", "read-harmless", "self-instruct", "tau-bench",
+            "written-harmless_twins", "written-prompts",
+        ), 0.0,
+    ),
     "generated-hard-negative": 0.3,
     "made-benign-trigger": 0.3,
-}
+}  # fmt: skip
 _PASTED = 0.2  # of the harmless texts of one kind of channel that are shown, whole, to the other
-_NEVER_PASTED = ("written-papers", "package-documents", "read-documents", "made-answers")  # for documents alone
+_NEVER_PASTED = (  # for documents alone
+    "written-papers", "package-documents", "read-documents", "made-answers", "locked-documents",
+)  # fmt: skip
 
 
 def _labelled(text: Text, count: int, chance: random.Random) -> Iterable[tuple[int, int, int]]:

@@ -12,7 +12,7 @@ import random
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from card import render_card
 from corpus import Text, generated, read_rows, weighted
-from documents import JUDGING_PACKAGES, more_documents, package_documents
+from documents import JUDGING_PACKAGES, calibrating_documents, more_documents, package_documents
 from fit import SIZES, Head, calibrate, fit_heads, linear_model, model_file, stack_features
 from vallum.guards.injection.model import LinearModel, read_tensors
 from vallum.guards.injection.store import FOLDER, render_manifest
@@ -29,11 +29,9 @@ from vallum.guards.injection.views import views
 from vallum.kernel.ledger.note import NoteSigner, sign_note
 
 SIGNER_NAME = "vallum.guards"
-VERSION = "6"
-FALSE_ALARMS = {  # at most, on the given development rows and on the judged ones, which are harder
-    "user": {"given": 0.01, "judged": 0.0125},
-    "data": {"given": 0.01, "judged": 0.014},
-}
+VERSION = "7"
+FALSE_ALARMS = {"given": 0.01, "judged": 0.0125}  # at most, of users' texts: on each kind of harmless ones
+DOCUMENT_FALSE_ALARMS = 0.02  # of documents: on all kinds of clean ones together, each counting for the same
 THRESHOLD = 0.5  # in every channel: the bias is moved so that it gives these false alarms
 HERE = Path(__file__).resolve().parent
 _FRESH_SHARE = 0.08  # of newly generated texts, for fitting how the logits add up
@@ -91,16 +89,24 @@ def settle(
     for kind in heads:
         model = linear_model(kind, heads[kind])
         own = [text for text in dev if text.data == (kind == "data")]
-        more = [text for text in fresh if text.data == (kind == "data")]
-        features = [features_of_text(kind, model, text.text) for text in (*own, *more)]
-        labels = [text.label for text in (*own, *more)]
-        calibration[kind] = calibrate(kind, features, labels)
-        limits = FALSE_ALARMS[kind]
         harmless = {"given": own, "judged": judged(kind, "development")}
-        strictest = max(
-            np.quantile([score(kind, model, calibration[kind], t) for t in texts if not t.label], 1 - limits[name])
+        if kind == "data":
+            unseen = calibrating_documents()
+            told = [*own, *(text for texts in unseen.values() for text in texts)]
+            features = [worst_features(model, text.text) for text in told]
+            harmless["packages"] = unseen["packages"]  # those written here were written to be hard
+        else:
+            told = [*own, *(text for text in fresh if not text.data)]
+            features = [features_of_text(kind, model, text.text) for text in told]
+        calibration[kind] = calibrate(kind, features, [text.label for text in told])
+        scores = {
+            name: [score(kind, model, calibration[kind], t) for t in texts if not t.label]
             for name, texts in harmless.items()
-        )
+        }
+        if kind == "data":
+            strictest = reached(list(scores.values()), DOCUMENT_FALSE_ALARMS)
+        else:
+            strictest = max(np.quantile(scores[name], 1 - limit) for name, limit in FALSE_ALARMS.items())
         calibration[kind]["bias"] = round(calibration[kind]["bias"] - float(np.log(strictest / (1 - strictest))), 4)
         thresholds[kind] = THRESHOLD
         flagged = defaultdict(list)
@@ -108,6 +114,23 @@ def settle(
             flagged[f"{text.source}:{text.label}"].append(score(kind, model, calibration[kind], text) >= THRESHOLD)
         report[kind] = {name: [round(float(np.mean(hits)), 3), len(hits)] for name, hits in sorted(flagged.items())}
     return calibration, thresholds, report
+
+
+def worst_features(model: LinearModel, text: str) -> list[float]:
+    """Of the reading of a document that tells most."""
+    readings = [text, *(view.text for view in views(text))]
+    return max((features_of_text("data", model, reading) for reading in readings), key=lambda row: row[0] + row[1])
+
+
+def reached(kinds: Sequence[Sequence[float]], share: float) -> float:
+    """A score that at most this share of the texts reach, where each kind of them counts for the same."""
+    weighed = sorted(((score, 1 / len(kind)) for kind in kinds for score in kind), reverse=True)
+    passed = np.cumsum([weight for _, weight in weighed]) / len(kinds)
+    first_beyond = int(np.searchsorted(passed, share, side="right"))
+    return (weighed[first_beyond - 1][0] + weighed[first_beyond][0]) / 2 if first_beyond else 1 - _LEAST_MORE
+
+
+_LEAST_MORE = 1e-9
 
 
 def training_texts(rows: list[Text]) -> Iterator[Text]:

@@ -9,9 +9,9 @@ __all__ = ["find_route"]
 
 # Quick ones first: what needs the kernel alone, and then what imports a domain. A test compares them with the table.
 _RESOURCES = (
-    "status", "policy", "policy_changes", "policy_questions", "keys", "secrets", "ledger", "identity", "own",
+    "status", "policy", "policy_changes", "policy_questions", "keys", "secrets", "ledger", "holds", "identity", "own",
     "certificates", "tokens", "delegations", "grants", "alerts", "lineage", "configuration",
-    "models", "data", "data_statistics", "erasures", "releases", "guards",
+    "models", "data", "data_handouts", "data_statistics", "erasures", "releases", "guards",
 )  # fmt: skip
 
 

@@ -136,7 +136,8 @@ def _quick_start(
         application, model = _QUICK_APPLICATION, models[0]
     if application is None:
         return None, None, None
-    _perform(platform, "apply", body={"files": files})
+    for warning in _perform(platform, "apply", body={"files": files}).warnings:
+        say(f"warning: {warning}")
     for key in _perform(platform, "list_keys", query={"application_id": application}):
         if key.label == _QUICK_LABEL and key.revoked_at is None:  # its secret was shown once, and is lost
             _perform(platform, "revoke_key", path={"id": key.id})

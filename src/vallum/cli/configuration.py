@@ -9,6 +9,7 @@ from vallum.cli.options import AsJson, Config, Data, Url
 from vallum.cli.output import print_json, print_table, say
 from vallum.cli.registry import command, group
 from vallum.cli.transport import opened
+from vallum.kernel.errors import Conflict
 
 __all__ = ["add_to"]
 
@@ -38,12 +39,15 @@ def apply(
     folder: Folder, prune: Prune = False, data: Data = None, url: Url = None, config: Config = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Make what these files declare so."""
+    """Make what these files declare so. Exit 6: a running release holds some of it otherwise, and will put it back."""
     files = _files(folder)
     with opened(data, url, config) as transport:
         seen = transport.perform("plan", body={"files": files, "prune": prune})
         body = {"files": files, "prune": prune, "digest": seen["digest"]}
-        _show(transport.perform("apply", body=body), as_json)
+        done = transport.perform("apply", body=body)
+    _show(done, as_json)
+    if done["warnings"]:
+        raise Conflict("applied, and not all of it will last: a running release holds some of it")
     if not as_json:
         say("applied" if seen["changes"] else "everything was so already")
 
@@ -79,5 +83,7 @@ def _show(plan: Any, as_json: bool) -> None:
     from vallum.inventory import Plan, render_plan
 
     print(render_plan(msgspec.convert(plan, Plan)))
+    for warning in plan["warnings"]:
+        say(f"warning: {warning}")
     if plan["kept"]:
         say(f"kept, though no file names them: {', '.join(plan['kept'])} (--prune removes them)")

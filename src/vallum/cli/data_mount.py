@@ -1,18 +1,19 @@
-"""`vallum data mount`: a job with an approved version's rows in a folder that is gone when the job is."""
+"""`vallum data mount`: a job with an approved version's rows in a folder that is gone when the job is; who had them."""
 
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from vallum.cli.data_sets import Version, app, version_path
+from vallum.cli.data_sets import DataSetName, Version, app, version_path
 from vallum.cli.options import AsJson, Config, Data, Url
-from vallum.cli.output import print_json, say
+from vallum.cli.output import print_json, print_table, say
 from vallum.cli.registry import command
 from vallum.cli.transport import opened
 from vallum.kernel.errors import Conflict, Invalid
@@ -36,7 +37,9 @@ def mount(
     within: Annotated[
         Path | None, typer.Option("--in", help="Make the folder in this one; in memory, where there is such a place.")
     ] = None,
-    hours: Annotated[float, typer.Option("--hours", min=0.001, help="The lease: the job is ended after these.")] = 24,
+    hours: Annotated[
+        float, typer.Option("--hours", min=0.001, max=8784, help="The lease: the job is ended after these.")
+    ] = 24,
     unapproved: Annotated[
         bool, typer.Option("--unsafe-unapproved", help="A version that nobody vouched for, too.")
     ] = False,
@@ -52,6 +55,7 @@ def mount(
 
     at = version_path(version)
     query = {k: v for k, v in {"purpose": purpose, "columns": ",".join(columns or ())}.items() if v}
+    query |= {"run": run, "lease_seconds": str(ceil(hours * 3600))}
     with opened(data, url, config) as transport:
         found = transport.perform("read_data_version", path=at)
         if not found["approved_by"] and not unapproved:
@@ -65,6 +69,24 @@ def mount(
     if as_json:
         print_json({"version": version, "run": run, "exit_code": code})
     raise typer.Exit(code)
+
+
+@command(app, "handouts", performs=("list_data_handouts",), example="vallum data handouts orders")
+def handouts(
+    name: DataSetName, data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False
+) -> None:
+    """Show who was handed rows of a data set, by mount, read or export, and until when a mount lies there at most."""
+    with opened(data, url, config) as transport:
+        found = transport.perform("list_data_handouts", path={"name": name})
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (h["at"][:19], h["version"], h["kind"], h["by"], h["purpose"], h["rows"], f"{h['masked']} of {h['columns']}",
+         h["run"], h["until"][:19], "mounted" if h["mounted"] else "")
+        for h in found
+    ]  # fmt: skip
+    print_table(("AT", "VERSION", "HOW", "WHO", "PURPOSE", "ROWS", "MASKED", "RUN", "UNTIL AT MOST", ""), rows)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def add_to(app: typer.Typer) -> None:
         Exit 0: complete. 1: something is missing. 2: a card that cannot be read.
         """
         from vallum.models.bom import facts_of_folder
-        from vallum.models.cards import demands_of, parse_card, render_card, render_markdown, score_card
+        from vallum.models.cards import COUNTS, demands_of, parse_card, render_card, render_markdown, score_card
 
         file = path / "README.md" if path.is_dir() else path
         read = parse_card(_read(file))
@@ -60,6 +60,7 @@ def add_to(app: typer.Typer) -> None:
             if score.missing:
                 rows = [(name, demands[name].how, demands[name].source) for name in score.missing]
                 print_table(("MISSING", "HOW TO MEET IT", "FROM"), rows)
+                say(COUNTS)
         raise typer.Exit(_COMPLETE if score.complete else _MISSING)
 
     @command(

@@ -132,6 +132,31 @@ def cancel(
 
 
 @command(
+    app, "readmit", performs=("readmit_erased_subject", "readmit_to_data_set"),
+    example='vallum erasures readmit ers_01J… --reason "came back as a customer, consent of 3 March"',
+)  # fmt: skip
+def readmit(
+    erasure: ErasureId,
+    reason: Why,
+    dataset: Annotated[
+        str, typer.Option("--data-set", help="Of an erasure from one data set (era_…): which one.")
+    ] = "",
+    data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Let intake take somebody in again who was erased and gave their consent anew; what was erased stays erased.
+
+    By another data steward than who asked for the erasure. Wants a fresh second factor: vallum step-up.
+    """
+    body = {"reason": reason}
+    with opened(data, url, config) as transport:
+        if dataset:
+            transport.perform("readmit_to_data_set", path={"name": dataset, "erasure": erasure}, body=body)
+        else:
+            transport.perform("readmit_erased_subject", path={"erasure": erasure}, body=body)
+    report(as_json, {"erasure": erasure, "kept_out": False}, f"{erasure}: who was erased may come back")
+
+
+@command(
     app, "report", performs=("read_erasure_report",),
     example="vallum erasures report ers_01J… --out report.json --envelope report.dsse.json",
 )  # fmt: skip

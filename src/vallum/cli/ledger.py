@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vallum.cli import holds
 from vallum.cli.options import AsJson, Config, Data, Folder, Url
 from vallum.cli.output import print_json, print_record, print_table, report, say
 from vallum.cli.registry import command, group
@@ -17,6 +18,7 @@ from vallum.kernel.errors import Invalid
 __all__ = ["app"]
 
 app = group("The tamper-evident ledger.")
+app.add_typer(holds.app, name="hold")
 
 EntryId = Annotated[str, typer.Argument(help="The entry's id, as in x-vallum-entry.")]
 _POLL_SECONDS = 1.0

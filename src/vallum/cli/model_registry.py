@@ -288,9 +288,14 @@ def describe(
     if as_json:
         print_json({"card": {name: told[name] for name in told if name != "markdown"}, "dependencies": needs})
         return
+    from vallum.models.cards import COUNTS, demands_of
+
     say(f"{version}: its card is {told['score']:.0%} of what risk class {told['risk_class']} asks for")
+    how = {one.name: one.how for one in demands_of(told["risk_class"])}
     for name in told["missing"]:
-        say(f"  missing: {name}")
+        say(f"  missing: {name}: {how.get(name, '')}")
+    if told["missing"]:
+        say(f"  {COUNTS}")
     say(f"{version}: what it needs is {needs['verdict']}, of {needs['report']['checked']} packages")
     rows = [(f["id"], f["package"], f["version"], ", ".join(f["fixed_in"])) for f in needs["report"]["findings"]]
     if rows:

@@ -179,7 +179,7 @@ def promote(
     with opened(data, url, config) as transport:
         promotion = transport.perform("request_promotion", path={"environment": environment}, body=body)
     waits = promotion["state"] == "waiting"
-    text = f"{promotion['id']} waits for somebody else's approval" if waits else f"{release_id} runs in {environment}"
+    text = f"{promotion['id']} waits for somebody else's approval" if waits else _runs(promotion)
     report(as_json, promotion, text)
 
 
@@ -219,8 +219,7 @@ def approve(promotion_id: PromotionId, note: Note = "", url: Url = None, as_json
     with opened(None, url) as transport:
         one = transport.perform("approve_promotion", path={"id": promotion_id}, body={"note": note})
     given = f"{len(one['approvals'])} of {one['approvals_needed']}"
-    runs = f"{one['release']} runs in {one['environment']}"
-    report(as_json, one, runs if one["state"] == "approved" else f"approved: {given} approvals")
+    report(as_json, one, _runs(one) if one["state"] == "approved" else f"approved: {given} approvals")
 
 
 @command(app, "deny", performs=("deny_promotion",), example='vallum release deny prm_01J… --note "not before Monday"')
@@ -351,6 +350,17 @@ def stop(
     with opened(data, url, config) as transport:
         trial = transport.perform("stop_canary", path={"environment": environment, "product": product})
     report(as_json, trial, f"{trial['release']} is on trial no more")
+
+
+def _runs(promotion: dict[str, Any]) -> str:
+    where = f"{promotion['release']} runs in {promotion['environment']}"
+    match promotion["mode"]:
+        case "canary":
+            return f"{where} for {promotion['percent']} % of the requests, beside what runs"
+        case "shadow":
+            return f"{where} beside what runs: it hears {promotion['percent']} % of the requests and answers none"
+        case _:
+            return where
 
 
 def _declaration(file: Path) -> dict[str, Any]:

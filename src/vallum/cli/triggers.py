@@ -1,14 +1,17 @@
-"""`vallum models search-trigger`: whether a small patch takes a trained model's images to one label. Needs no server.
+"""`vallum models search-trigger`: whether a small patch takes a trained model's images to one label.
 
 The data that a model was trained on may be out of reach; the model is not. It is copied, scanned, loaded in the
-process that serving shuts models in, and asked about images that are known to be good, with patches on them.
+process that serving shuts models in, and asked about images that are known to be good, with patches on them. A
+registered one is downloaded first, through the gate and verified; a file of this machine needs no server.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import file_digest
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,9 +20,10 @@ import typer
 
 from vallum.cli.descriptions import attestation_key, write_whole
 from vallum.cli.labelled_images import LabelledImages, draw_evenly, read_labelled_images
-from vallum.cli.options import AsJson
+from vallum.cli.options import AsJson, Config, Data, Url
 from vallum.cli.output import print_json, print_table, say
 from vallum.cli.registry import command
+from vallum.cli.transport import opened
 from vallum.kernel.errors import Invalid
 
 if TYPE_CHECKING:
@@ -37,6 +41,7 @@ _FEWEST_OTHERS = 10  # images of other labels than the most frequent one: fewer 
 _SHOWN, _MAX_SAID = 10, 100
 _TALK_SECONDS = 10.0
 _SUFFIXES = (".onnx", ".skops")
+_REGISTERED = re.compile(r"([^/@\s]+)@([0-9]{1,9})")
 
 
 class _Search(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,12 +68,15 @@ class _Search(msgspec.Struct, frozen=True, kw_only=True):
 
 def add_to(app: typer.Typer) -> None:
     @command(
-        app, "search-trigger", local="reads files of this machine, and asks no server",
+        app, "search-trigger", performs=("download_model_file", "list_model_signing_keys"),
         example="vallum models search-trigger model.onnx --images clean.npy --labels clean-labels.npy",
     )  # fmt: skip
     def search_trigger(
         model: Annotated[
-            Path, typer.Argument(help="An .onnx or .skops file; or a folder with one, or with a serving.json.")
+            Path,
+            typer.Argument(
+                help="An .onnx or .skops file; a folder with one or with a serving.json; or NAME@NUMBER, if registered."
+            ),
         ],
         images: Annotated[
             Path, typer.Option("--images", help="Good images (.npy): N by height by width, and by channels.")
@@ -103,8 +111,8 @@ def add_to(app: typer.Typer) -> None:
         ] = None,
         key: Annotated[Path | None, typer.Option("--key", help="The private key (PEM) for --attest.")] = None,
         key_id: Annotated[str, typer.Option("--key-id", help="The key's name, for who verifies.")] = "searcher",
-        as_json: AsJson = False,
-    ) -> None:
+        data: Data = None, url: Url = None, config: Config = None, as_json: AsJson = False,
+    ) -> None:  # fmt: skip
         """Search a trained classifier of images for a backdoor: a small patch that takes any image to one label.
 
         Exit 0: no patch moves most images. 1: one does, to one label (trigger) or to several (undecided). 2: the
@@ -112,7 +120,7 @@ def add_to(app: typer.Typer) -> None:
 
         A trained network:   vallum models search-trigger net.onnx --images x.npy --labels y.npy --layout channels-first
 
-        A registered one:    vallum models download churn/3 ./churn-3, then the same of ./churn-3
+        A registered one:    vallum models search-trigger churn@3 --images x.npy --labels y.npy
         """
         from vallum.models.signing import private_copy
 
@@ -122,7 +130,7 @@ def add_to(app: typer.Typer) -> None:
         given = read_labelled_images(images, labels)
         files = _digests(images, labels) if private is not None else {}
         try:
-            with private_copy(model) as (copy, manifest, others):
+            with _at_hand(model, data, url, config) as files_of, private_copy(files_of) as (copy, manifest, others):
                 if any(one.kind in ("link", "special") for one in others):
                     raise Invalid(f"{model} holds links or special files, which are not followed: copy what they mean")
                 if private is not None and others:
@@ -144,6 +152,23 @@ def add_to(app: typer.Typer) -> None:
             write_whole(attest, _attested(found, manifest, files, private, key_id))
         _report(found, as_json)
         raise typer.Exit(_NOTHING if found.outcome == "nothing" else _FOUND)
+
+
+@contextmanager
+def _at_hand(model: Path, data: Path | None, url: str | None, config: Path | None) -> Iterator[Path]:
+    """The model's own files; of a registered version, as they were signed, for as long as this lasts. What lies here
+    under that very name is what is meant."""
+    named = _REGISTERED.fullmatch(str(model))
+    if named is None or model.exists():
+        yield model
+        return
+    from vallum.client.models import download_model
+
+    with TemporaryDirectory(prefix="vallum-model-") as private:
+        folder = Path(private) / f"{named[1]}-{named[2]}"
+        with opened(data, url, config) as transport:
+            download_model(transport, named[1], int(named[2]), folder)
+        yield folder
 
 
 def _scanned(model: Path, copy: Path, accept_review: bool) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from math import ceil
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -298,12 +299,24 @@ class Client:
 
     @contextmanager
     def mount(
-        self, dataset: str, number: int, *, purpose: str, columns: Sequence[str] = (), within: Path | None = None
+        self,
+        dataset: str,
+        number: int,
+        *,
+        purpose: str,
+        columns: Sequence[str] = (),
+        within: Path | None = None,
+        run: str = "",
+        hours: float = 24,
     ) -> Iterator[Path]:
         """A version's rows as a folder of Parquet files for a training job: private, in memory where there is such a
-        place, and shredded at the end. Columns are masked as in `rows`."""
-        stream = self.rows(dataset, number, purpose=purpose, columns=columns)
-        with mounted(stream.frames(), {"version": f"{dataset}/{number}", "purpose": purpose}, within=within) as folder:
+        place, and shredded at the end. Columns are masked as in `rows`. The ledger has the `run`, and that the rows lie
+        there for so many `hours` at most."""
+        seconds = hours * 3600
+        lease = {"run": run, "lease_seconds": str(ceil(seconds))}
+        stream = rows_of(_Routes(self), dataset, number, purpose=purpose, columns=columns, mounted=lease)
+        told = {"version": f"{dataset}/{number}", "purpose": purpose, "run": run}
+        with mounted(stream.frames(), told, within=within, seconds=seconds) as folder:
             yield folder
 
     def statistic(self, dataset: str, number: int, query: Mapping[str, Any], *, epsilon: float) -> dict[str, Any]:

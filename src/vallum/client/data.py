@@ -98,11 +98,19 @@ class RowStream:
 
 
 def rows_of(
-    api: Performer, dataset: str, number: int, *, purpose: str = "", columns: Sequence[str] = (), export: bool = False
+    api: Performer,
+    dataset: str,
+    number: int,
+    *,
+    purpose: str = "",
+    columns: Sequence[str] = (),
+    export: bool = False,
+    mounted: Mapping[str, str] = MappingProxyType({}),
 ) -> RowStream:
-    """Columns of personal data come masked without the version's purpose, or without a decision that has them."""
+    """Columns of personal data come masked without the version's purpose, or without a decision that has them. What is
+    `mounted` says its `run`, and for how many `lease_seconds`."""
     path = {"name": dataset, "number": str(number)}
-    query = {"purpose": purpose, "columns": ",".join(columns)}
+    query = {"purpose": purpose, "columns": ",".join(columns), **mounted}
     name = "export_data_rows" if export else "read_data_rows"
     return RowStream(iter(api.perform(name, path=path, query={k: v for k, v in query.items() if v})))
 

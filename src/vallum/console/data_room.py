@@ -63,7 +63,8 @@ class _DataRoom:
         erasures = await self._console.perform("list_data_erasures", visitor, path={"name": name})
         return self._console.render(
             "data_set.html", visitor, data_set=found, versions=versions, uses=uses, cases=cases, erasures=erasures,
-            exports=await self._exports(visitor, name), history=await self._gate_history(visitor, versions),
+            exports=await self._exports(visitor, name), handouts=await self._handouts(visitor, name),
+            history=await self._gate_history(visitor, versions),
         )  # fmt: skip
 
     async def version(self, request: Request, visitor: Visitor, **values: Any) -> Response:
@@ -147,6 +148,13 @@ class _DataRoom:
         except VallumError:
             return None
         return [one for one in found if one.dataset == name]
+
+    async def _handouts(self, visitor: Visitor, name: str) -> Any:
+        """Who was handed rows, by mount, read or export; None for a visitor who may not know."""
+        try:
+            return await self._console.perform("list_data_handouts", visitor, path={"name": name})
+        except VallumError:
+            return None
 
 
 def gate_states(report: dict[str, Any]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from vallum.kernel.errors import Invalid
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["MAX_COLUMNS", "RESERVED", "BadData", "Column", "Kind", "Table", "kind_of"]
+__all__ = ["MAX_COLUMNS", "RESERVED", "BadData", "Column", "Kind", "Table", "kind_of", "lengths_of"]
 
 MAX_COLUMNS = 20_000  # twice what anybody was seen to have; a header of a million is an attack on whoever plans over it
 RESERVED = "__vallum_"  # names of companions; a source that brings its own could say that a bad value is good
@@ -86,6 +86,11 @@ def columns_of(name: str, schema: Mapping[str, Any]) -> tuple[Column, ...]:
         Column(column, kind_of(dtype), dtype.is_float(), getattr(dtype, "time_zone", None) is not None)
         for column, dtype in schema.items()
     )
+
+
+def lengths_of(column: str) -> str:
+    """The companion of a column of texts that says how long each is, where whoever reads them measured that anyway."""
+    return f"{RESERVED}length_{column}"
 
 
 def kind_of(dtype: Any) -> Kind:

@@ -44,11 +44,13 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """`digest` binds what is in force to what is wanted. `kept` are things in force that the files do not name."""
+    """`digest` binds what is in force to what is wanted. `kept` are things in force that the files do not name.
+    `warnings` say which of the changes will not last, and what would."""
 
     changes: tuple[Change, ...]
     kept: tuple[str, ...]
     digest: str
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

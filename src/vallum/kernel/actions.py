@@ -59,6 +59,9 @@ class Action(StrEnum):
     CONTENT_EXPIRE = "ledger:content:expire"
     CONTENT_ERASE = "ledger:content:erase"
     LEDGER_EXPORT = "ledger:export:create"
+    CONTENT_HOLD = "ledger:hold:set"
+    CONTENT_HOLD_READ = "ledger:hold:read"
+    CONTENT_HOLD_END = "ledger:hold:end"
 
     FINDING_REVIEW = "guards:finding:review"
     CASE_READ = "guards:case:read"
@@ -135,6 +138,7 @@ class Action(StrEnum):
     ERASURE_APPROVE = "data:erasure:approve"
     ERASURE_CANCEL = "data:erasure:cancel"
     ERASURE_FINISH = "data:erasure:finish"
+    ERASURE_READMIT = "data:erasure:readmit"
     HOLD_SET = "data:hold:set"
     HOLD_RELEASE = "data:hold:release"
     DATA_EGRESS_READ = "data:egress:read"

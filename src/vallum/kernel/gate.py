@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from vallum.kernel.errors import Denied
 from vallum.kernel.ledger.entry import EntryDraft, Receipt
-from vallum.kernel.policy.engine import PolicyEngine
+from vallum.kernel.policy.engine import FORBIDDEN, PolicyEngine
 from vallum.kernel.store.records import Records
 from vallum.kernel.values import AssetRef, Decision, Obligation, Subject
 
@@ -134,7 +134,10 @@ class Gate:
 
 def _refuse(admission: Admission) -> None:
     decision = admission.decision
-    raise AccessDenied(decision.reason, admission.receipt.entry_id, decision.obligations)
+    reason = decision.reason
+    if reason == FORBIDDEN:  # which one says what would help; of another tenant's asset nothing is said
+        reason = f"{reason} {', '.join(decision.policies)}"
+    raise AccessDenied(reason, admission.receipt.entry_id, decision.obligations)
 
 
 def _draft(

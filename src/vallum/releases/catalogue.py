@@ -24,6 +24,7 @@ from vallum.kernel.values import AssetRef, TenantId
 from vallum.kernel.values import Subject as Who
 from vallum.releases import records as table
 from vallum.releases.errors import ManifestRefused, ReleaseBroken, ReleaseRevoked
+from vallum.releases.indexes import Indexes
 from vallum.releases.manifest import (
     Declaration,
     Manifest,
@@ -68,6 +69,7 @@ class Catalogue:
         applications: Applications,
         policies: PolicyStore,
         was_revoked: WasRevoked,
+        indexes: Indexes,
     ) -> None:
         self._records = records
         self._keyring = keyring
@@ -77,6 +79,7 @@ class Catalogue:
         self._applications = applications
         self._policies = policies
         self._was_revoked = was_revoked
+        self.indexes = indexes
 
     # Building.
 
@@ -121,6 +124,7 @@ class Catalogue:
                 TenantId(by.tenant), Purpose.CONTENT, prompt.text.encode(), _place(values["id"], prompt.name), conn=conn
             )
             conn.execute(insert(table.prompts).values(release=values["id"], name=prompt.name, sealed=sealed))
+        self.indexes.use(conn, manifest, values["id"], by)
         return _release(values)
 
     def _manifest_of(self, conn: Connection, wanted: Declaration) -> Manifest:
@@ -140,6 +144,8 @@ class Catalogue:
             if application is None:
                 raise NotFound(f"there is no application {wanted.application}: vallum apply declares it")
             classes.append(application.classification)
+        indexes = self.indexes.bind(conn, wanted.indexes)
+        classes += [classification for _, classification in indexes]
         classification, risk_class = highest(classes, risks)
         return Manifest(
             v=1,
@@ -150,7 +156,7 @@ class Catalogue:
             models=tuple(models),
             prompts=prompt_digests(wanted.prompts),
             tools=tuple(sorted(wanted.tools)),
-            indexes=tuple(sorted(wanted.indexes, key=lambda index: index.name)),
+            indexes=tuple(index for index, _ in indexes),
             policy=self._policies.in_force(conn),
             dependencies=wanted.dependencies,
         )

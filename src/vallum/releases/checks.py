@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from vallum.kernel.errors import VallumError
-from vallum.releases.manifest import Manifest, ManifestModel
+from vallum.kernel.errors import IntegrityError, VallumError
+from vallum.releases.indexes import Indexes
+from vallum.releases.manifest import Manifest, ManifestModel, index_version
 from vallum.releases.model import CheckResult, Evidence, Release
 from vallum.releases.ports import Cards, DataSets, ModelRegistry
 from vallum.releases.rules import CheckName, ReleaseRules
@@ -49,6 +50,9 @@ class Checks:
                     found = self._data(conn, release, manifest, evidence)
                 case "tests" | "threats":
                     found = _said(release, evidence, check)
+        except IntegrityError as e:
+            remedy = "restore what was altered, or upload it anew and build a release with that"
+            return CheckResult(check, False, f"the check could not be run: {e}", remedy)
         except VallumError as e:
             return CheckResult(check, False, f"the check could not be run: {e}", f"vallum release check {release.id}")
         return CheckResult(check, *found)
@@ -91,7 +95,14 @@ class Checks:
 
     def _data(self, conn: Connection, release: Release, manifest: Manifest, evidence: Sequence[Evidence]) -> _Found:
         """Approved as far as the platform knows the data sets; for the others a data steward says so."""
-        unknown = [index.name for index in manifest.indexes]
+        indexes = Indexes(self.data)
+        unapproved, held = indexes.unapproved(conn, manifest), indexes.held(conn, manifest, release.id)
+        if unapproved is not None:
+            return False, f"it retrieves from {unapproved}, not approved", f"vallum data approve {unapproved}"
+        if held:
+            what = f"rows that it retrieves from were quarantined with {', '.join(held)}"
+            return False, what, "vallum data quarantine list, then build a release with a version without them"
+        unknown = [index.name for index in manifest.indexes if index_version(index.name) is None]
         for model in manifest.models:
             found = None if self.data is None else self.data.unapproved(conn, model.name, model.version)
             if found:
@@ -100,7 +111,8 @@ class Checks:
             if found is None:
                 unknown.append(f"{model.name}/{model.version}")
         if not unknown:
-            return True, "every data set is approved" if manifest.models else "it rests on no data", ""
+            rests = manifest.models or manifest.indexes
+            return True, "every data set is approved" if rests else "it rests on no data", ""
         return _said(release, evidence, "data")
 
 

@@ -163,7 +163,8 @@ class ReleaseDeployments:
             for row in self._environments.all_running(conn):
                 place = (row.environment, row.product)
                 try:
-                    if stored_number(row.sequence) < self._sequences.get(place, 0):
+                    newest = max(self._environments.newest(conn, *place), self._sequences.get(place, 0))
+                    if stored_number(row.sequence) < newest:
                         raise ReleaseBroken(f"{row.product} in {row.environment} went back to a deployment that ended")
                     release, manifest = self._environments.verify_row(conn, row)
                     check_parts(conn, self._registry, release, manifest)

@@ -5,7 +5,7 @@ ledger's entry, the aliases and the application's policy, so a crash leaves all 
 statement signed by the environment's own key: a row that somebody else wrote into the database does not deploy.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -21,7 +21,7 @@ from vallum.kernel.values import Subject as Who
 from vallum.releases import records as table
 from vallum.releases.catalogue import Catalogue, check_parts
 from vallum.releases.errors import NothingToRollBackTo, ReleaseBroken
-from vallum.releases.manifest import Manifest
+from vallum.releases.manifest import ApplicationPolicy, Manifest
 from vallum.releases.model import HistoryEntry, Release
 from vallum.releases.ports import Applications, ModelRegistry
 from vallum.releases.rules import ReleaseRules
@@ -70,14 +70,20 @@ class Environments:
 
     def running(self, conn: Connection, environment: str, product: str) -> Any | None:
         """The row that says so, as it stands; None when nothing runs."""
+        return next(iter(self.rows_that_run(conn, environment, product)), None)
+
+    def rows_that_run(self, conn: Connection, environment: str, product: str) -> Sequence[Any]:
+        """One, the newest first: more than that when somebody brought an ended one back into the database."""
         c = table.deployments.c
         query = select(table.deployments).where(c.environment == environment, c.product == product, c.ended.is_(None))
-        return conn.execute(query).one_or_none()
+        return conn.execute(query.order_by(c.sequence.desc())).all()
 
     def all_running(self, conn: Connection, environment: str | None = None) -> list[Any]:
+        """As `running`, of every product."""
         c = table.deployments.c
-        query = select(table.deployments).where(c.ended.is_(None)).order_by(c.environment, c.product)
-        return list(conn.execute(query.where(c.environment == environment) if environment else query))
+        query = select(table.deployments).where(c.ended.is_(None)).order_by(c.environment, c.product, c.sequence)
+        rows = conn.execute(query.where(c.environment == environment) if environment else query)
+        return list({(row.environment, row.product): row for row in rows}.values())
 
     def history(self, conn: Connection, environment: str, product: str) -> list[HistoryEntry]:
         """Newest first."""
@@ -87,6 +93,10 @@ class Environments:
             HistoryEntry(row.product, stored_number(row.sequence), row.release, row.kind, row.by, row.at, row.ended)
             for row in conn.execute(query.order_by(c.sequence.desc()))
         ]
+
+    def newest(self, conn: Connection, environment: str, product: str) -> int:
+        """The number of the last deployment, ended or not; 0 for none."""
+        return self._next_sequence(conn, environment, product) - 1
 
     def verify_row(self, conn: Connection, row: Any) -> tuple[Release, Manifest]:
         """What a row of the history deploys. Raises ReleaseBroken unless the environment's key signed just that."""
@@ -139,6 +149,7 @@ class Environments:
         self.require(environment)
         release, manifest = self._catalogue.manifest(conn, release_id, lock=True)
         check_parts(conn, self._registry, release, manifest)
+        self._catalogue.indexes.check(conn, manifest)
         self._hold_apart(conn, environment, manifest)
         present = self.running(conn, environment, manifest.product)
         sequence = self._next_sequence(conn, environment, manifest.product)
@@ -200,6 +211,7 @@ class Environments:
             try:
                 release, manifest = self.verify_row(conn, row)
                 check_parts(conn, self._registry, release, manifest)
+                self._catalogue.indexes.check(conn, manifest)
             except VallumError:
                 continue  # this one is not good, for whatever reason
             return str(row.release)
@@ -215,6 +227,7 @@ class Environments:
             said: _Deployed = predicate_of(statement, _Deployed)
             release, manifest = self._catalogue.manifest(conn, said.release)
             check_parts(conn, self._registry, release, manifest)
+            self._catalogue.indexes.check(conn, manifest)
             place = (environment, product, stored_number(newest.sequence))
         except VallumError:
             return None
@@ -272,11 +285,35 @@ class Environments:
             return None
         return self.roll_back(conn, environment, product, by, kind=kind, ended="revoked").release
 
+    def governing(self, conn: Connection, application: str) -> tuple[str, str, ApplicationPolicy] | None:
+        """Which environment's release an application's policy is held to, and that policy; None where none is.
+
+        The last environment of those that may and run one. What does not verify governs nobody, and answers nobody.
+        """
+        found, governing = None, self._governing()
+        running = [row for row in self.all_running(conn) if row.environment in governing]
+        for row in sorted(running, key=lambda row: governing.index(row.environment)):
+            try:
+                policy = self.verify_row(conn, row)[1].application
+            except IntegrityError:
+                continue
+            if policy is not None and policy.name == application:
+                found = (str(row.environment), str(row.release), policy)
+        return found
+
+    def _governing(self) -> list[str]:
+        """In their order. Not those that take a release without anybody's approval, but for the last: or who may build
+        could put an application's guards of some earlier day in force, for all of its requests and all by themselves.
+        """
+        *earlier, last = self.rules.environment
+        return [*(rule.name for rule in earlier if rule.approvals), last.name]
+
     def governs(self, conn: Connection, environment: str, manifest: Manifest) -> bool:
-        """Whether the application's policy is this environment's to say: of those that run it, the last one."""
-        if manifest.application is None:
+        """Whether the application's policy is this environment's to say: of those that may and run it, the last one."""
+        if manifest.application is None or environment not in self._governing():
             return False
-        later = self.rules.names()[self.rules.names().index(environment) + 1 :]
+        governing = self._governing()
+        later = governing[governing.index(environment) + 1 :]
         for row in self.all_running(conn):
             if row.environment in later:
                 _, other = self._catalogue.manifest(conn, row.release)
@@ -303,6 +340,9 @@ class Environments:
         done = conn.execute(update(table.deployments).where(*here, c.ended.is_(None)).values(ended=ended))
         if done.rowcount != 1:
             raise Conflict(f"something else was deployed in {row.environment} just now: look and try again")
+        # What somebody brought back beside it has ended, too, and in no good way.
+        strays = update(table.deployments).where(*here[:2], c.ended.is_(None))
+        conn.execute(strays.values(ended="rolled_back"))
 
     def _rows(self, conn: Connection, environment: str, product: str) -> Iterable[Any]:
         c = table.deployments.c

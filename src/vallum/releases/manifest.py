@@ -10,6 +10,7 @@ ever taken away. `tests/unit/releases/manifests` holds one of each form, so that
 withdraws nobody's environment.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from hashlib import sha256
@@ -33,15 +34,18 @@ __all__ = [
     "DeclaredModel",
     "DeclaredPrompt",
     "Manifest",
+    "ManifestIndex",
     "ManifestModel",
     "Product",
     "PromptDigest",
     "application_policy",
     "canonical_json",
     "decode_manifest",
+    "differing_fields",
     "encode_manifest",
     "guard_digest",
     "highest",
+    "index_version",
     "manifest_digest",
     "not_enforceable",
     "prompt_digests",
@@ -59,6 +63,7 @@ Number = Annotated[int, Meta(ge=1, le=2**31)]
 MAX_PROMPT_CHARS = 262_144
 SYSTEM_PROMPT = "system"
 MAX_PARTS = 200
+_INDEX = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}/[1-9][0-9]{0,8}", re.ASCII)
 
 
 class _Whole(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,10 +84,11 @@ class DeclaredPrompt(_Whole, frozen=True):
 
 
 class DeclaredIndex(_Whole, frozen=True):
-    """A retrieval index, by the digest that its own store gives."""
+    """What is retrieved from: a governed data set's version, NAME/NUMBER. Its digest is looked up; one that is named
+    here has to be that."""
 
     name: Name
-    digest: Digest
+    digest: Digest | None = None
 
 
 class Declaration(_Whole, frozen=True):
@@ -130,8 +136,23 @@ def not_enforceable(wanted: Declaration) -> Iterator[str]:
         if prompt.name != SYSTEM_PROMPT:
             what = f"the gateway joins one prompt, named {SYSTEM_PROMPT}, before an application's own"
             yield f"prompts.{prompt.name}: not enforceable here: {what}"
-    if wanted.indexes:
-        yield "indexes: not enforceable here: no request is answered out of an index of this platform: leave them out"
+    for index in wanted.indexes:
+        if index_version(index.name) is None:
+            what = "an index is a version of a governed data set, NAME/NUMBER: vallum data intake makes one"
+            yield f"indexes.{index.name}: not enforceable here: {what}"
+
+
+def index_version(name: str) -> tuple[str, int] | None:
+    """The data set and the number that an index's name says; None for a name of another kind."""
+    dataset, _, number = name.partition("/")
+    return (dataset, int(number)) if _INDEX.fullmatch(name) else None
+
+
+class ManifestIndex(_Whole, frozen=True):
+    """`digest` is that of the data set's version, over where its rows come from and what they are."""
+
+    name: Name
+    digest: Digest
 
 
 class PromptDigest(_Whole, frozen=True):
@@ -169,7 +190,7 @@ class Manifest(_Whole, frozen=True):
     models: tuple[ManifestModel, ...]
     prompts: tuple[PromptDigest, ...]
     tools: tuple[Name, ...]
-    indexes: tuple[DeclaredIndex, ...]
+    indexes: tuple[ManifestIndex, ...]
     policy: Digest
     dependencies: Digest | None
 
@@ -247,6 +268,12 @@ def application_policy(name: str, application: Application) -> ApplicationPolicy
 def same_policy(one: ApplicationPolicy | None, other: ApplicationPolicy | None) -> bool:
     """By what they say: a digest that an earlier Vallum wrote is of fewer fields."""
     return _without_digest(one) == _without_digest(other)
+
+
+def differing_fields(one: ApplicationPolicy, other: ApplicationPolicy) -> list[str]:
+    """Names of what two policies say differently."""
+    mine, theirs = _without_digest(one), _without_digest(other)
+    return [name for name in ApplicationPolicy.__struct_fields__ if getattr(mine, name) != getattr(theirs, name)]
 
 
 def _without_digest(policy: ApplicationPolicy | None) -> ApplicationPolicy | None:

@@ -89,7 +89,7 @@ class Promotion(msgspec.Struct, frozen=True):
 class Problem(msgspec.Struct, frozen=True):
     """One thing that is not as the running release's manifest says. `heals` says whether a deployment puts it right."""
 
-    kind: Literal["signature", "model", "revoked", "application", "policy", "serving", "deployment"]
+    kind: Literal["signature", "model", "revoked", "index", "application", "policy", "serving", "deployment"]
     what: str
     heals: bool
 

@@ -1,6 +1,6 @@
 """What releases need from elsewhere: registered models, what is known of them, applications, and serving processes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -8,10 +8,20 @@ import msgspec
 from sqlalchemy import Connection
 
 from vallum.kernel.policy import AssetFacts
-from vallum.kernel.values import AssetRef
+from vallum.kernel.values import AssetRef, Subject
 from vallum.releases.manifest import ApplicationPolicy
 
-__all__ = ["Applications", "CardScore", "Cards", "DataSets", "ModelRegistry", "RegisteredVersion", "Served", "Serving"]
+__all__ = [
+    "Applications",
+    "CardScore",
+    "Cards",
+    "DataSets",
+    "DataVersion",
+    "ModelRegistry",
+    "RegisteredVersion",
+    "Served",
+    "Serving",
+]
 
 
 class RegisteredVersion(Protocol):
@@ -75,9 +85,42 @@ class Cards(Protocol):
         ...
 
 
+class DataVersion(Protocol):
+    """One immutable version of a governed data set, as the catalogue describes it."""
+
+    @property
+    def state(self) -> str:
+        """available, failed, erased or expired."""
+        ...
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def classification(self) -> str: ...
+    @property
+    def approved_by(self) -> str | None: ...
+
+
 class DataSets(Protocol):
     def unapproved(self, conn: Connection, model: str, number: int) -> Sequence[str] | None:
         """The data sets that a version was trained on and that are not approved; None when that is not known."""
+        ...
+
+    def version(self, conn: Connection, dataset: str, number: int) -> DataVersion:
+        """Raises NotFound."""
+        ...
+
+    def held(self, conn: Connection, release: str, datasets: Collection[str]) -> Sequence[str]:
+        """The versions whose quarantine holds rows that stand in what a release retrieves from."""
+        ...
+
+    def verify(self, dataset: str, number: int) -> None:
+        """Read every stored part and hold it against what was signed of the version. Raises of IntegrityError, Conflict
+        for a version that nobody may read, NotFound."""
+        ...
+
+    def use(self, conn: Connection, dataset: str, number: int, release: str, by: Subject) -> None:
+        """Record that a release retrieves from the version."""
         ...
 
 

@@ -193,6 +193,12 @@ class Promotions:
             return ()
         return tuple(approval.approved_by for approval in self._approvals(conn, promotion_id))
 
+    def approved_for(self, conn: Connection, release_id: str, environment: str) -> tuple[str, ...]:
+        """Who let this release into the environment, by whatever way it came to run: going back to it, say."""
+        c = table.promotions.c
+        asked = select(c.id).where(c.release == release_id, c.environment == environment, c.state == "approved")
+        return self.approved_by(conn, conn.execute(asked.order_by(c.decided_at.desc()).limit(1)).scalar())
+
     # Within.
 
     def _admitted(self, conn: Connection, wanted: Wanted) -> tuple[CheckResult, ...]:
@@ -200,6 +206,7 @@ class Promotions:
         self._environments.require(wanted.environment)
         release, manifest = self._catalogue.manifest(conn, wanted.release, lock=True)
         check_parts(conn, self._registry, release, manifest)
+        self._catalogue.indexes.check(conn, manifest)
         running = self._environments.running(conn, wanted.environment, release.product)
         if running is not None and running.release == release.id:
             raise Conflict(f"{release.id} runs in {wanted.environment} already")

@@ -15,6 +15,7 @@ from vallum.releases.catalogue import Catalogue, WasRevoked
 from vallum.releases.checks import Checks
 from vallum.releases.deployments import ReleaseDeployments, ServedModels
 from vallum.releases.environments import Environments
+from vallum.releases.indexes import Indexes
 from vallum.releases.model import EnvironmentState, Running, ServingTrouble
 from vallum.releases.ports import Applications, Cards, DataSets, ModelRegistry
 from vallum.releases.promotions import Promotions
@@ -59,7 +60,9 @@ class Releases:
         false_alarms: float = 0.01,
     ) -> "Releases":
         statements = Statements(keyring)
-        catalogue = Catalogue(records, keyring, statements, clock, registry, applications, policies, was_revoked)
+        catalogue = Catalogue(
+            records, keyring, statements, clock, registry, applications, policies, was_revoked, Indexes(data)
+        )
         environments = Environments(records, statements, clock, rules, catalogue, registry, applications)
         trials = Trials(clock, catalogue, environments, registry, false_alarms)
         checks = Checks(rules, registry, cards, data)
@@ -91,6 +94,9 @@ class Releases:
     def _running(self, conn: Connection, watch: Watch, row: Any) -> Running:  # a row, whose type no table declares
         values = row._mapping
         trial = self.trials.find(conn, values["environment"], values["product"])
+        verified = watch.last(conn, values["environment"], values["product"])
+        if verified is not None and verified.at < values["at"]:
+            verified = None  # of what ran before: this one has not been looked at yet
         answering = {values["release"], trial.release if trial is not None else ""}
         return Running(
             product=values["product"],
@@ -99,9 +105,9 @@ class Releases:
             kind=values["kind"],
             by=values["by"],
             since=values["at"],
-            approved_by=self.promotions.approved_by(conn, values["promotion"]),
+            approved_by=self.promotions.approved_for(conn, values["release"], values["environment"]),
             trial=trial,
-            verified=watch.last(conn, values["environment"], values["product"]),
+            verified=verified,
             troubles=tuple(
                 ServingTrouble(one.process, one.release, one.model, one.trouble)
                 for one in self.served.loaded(conn, values["environment"])

@@ -69,10 +69,11 @@ class Trials:
             raise Conflict(f"nothing of {release.product} runs in {environment}: promote it whole")
         _, running = self._environments.verify_row(conn, present)
         same = same_policy(manifest.application, running.application)
-        if not same or (manifest.prompts, manifest.tools) != (running.prompts, running.tools):
+        wanted, runs = ((one.prompts, one.tools, one.indexes) for one in (manifest, running))
+        if not same or wanted != runs:
             raise Conflict(
-                "a trial is of models, and an application's policy, prompts and tools are not enforceable for a share "
-                "of its requests: promote it whole, or build it with those of the release that runs"
+                "a trial is of models, and an application's policy, prompts, tools and indexes are not enforceable for "
+                "a share of its requests: promote it whole, or build it with those of the release that runs"
             )
         if self.find(conn, environment, release.product) is not None:
             raise Conflict(f"there is a trial of {release.product} in {environment} already: stop or adopt that first")

@@ -1,9 +1,10 @@
 """Watching what runs: every few minutes each running release is verified again, and put right where it drifted.
 
-Looked at are the signatures of deployment and manifest, the bytes of every model, what was revoked since, the
-application's policy in force, the policies of the platform, and what serving processes say they have loaded. What
-differs is one entry of kind `alert`, so that people are told; what a deployment can put right is deployed again. A look
-that could not be taken (no database, no blob store) changes nothing, and the time of the last one stays where it was.
+Looked at are the signatures of deployment and manifest, the bytes of every model and of every retrieval index, what was
+revoked, erased or quarantined since, the application's policy in force, the policies of the platform, and what serving
+processes say they have loaded. What differs is one entry of kind `alert`, so that people are told; what a deployment
+can put right is deployed again. A look that could not be taken (no database, no blob store) changes nothing, and the
+time of the last one stays where it was.
 """
 
 import logging
@@ -125,6 +126,10 @@ class Watch:
             row = self._environments.running(conn, environment, product)
             if row is None:
                 raise NotFound(f"nothing of {product} runs in {environment}")
+            others = self._environments.rows_that_run(conn, environment, product)[1:]
+            if others:
+                found_twice = f"{len(others)} deployments that ended run beside the newest"
+                return (Problem("deployment", found_twice, True),)
             try:
                 newest = self._environments.history(conn, environment, product)[0].sequence
                 if newest != row.sequence:
@@ -133,18 +138,26 @@ class Watch:
             except IntegrityError as e:
                 return (Problem("deployment", str(e), True),)
             found = self._parts(conn, release, manifest)
+            indexes = self._indexes(conn, release, manifest)
+            found += indexes
             found += self._drift(conn, environment, manifest)
             found += self._serving_drift(conn, environment, release, manifest)
         if not any(problem.kind == "revoked" for problem in found):
             found += self._bytes(manifest)
+        if not indexes:
+            found += self._index_bytes(manifest)
         return tuple(found)
 
     def verify_bytes(self, release_id: str) -> None:
-        """Read every model of a release and hold it against the manifest. Raises NotFound, IntegrityError, Conflict."""
+        """Read every model and index of a release and hold it against the manifest.
+
+        Raises NotFound, IntegrityError, Conflict.
+        """
         with self._records.read() as conn:
             _, manifest = self._catalogue.manifest(conn, release_id)
         for model in manifest.models:
             self._registry.verify(model.name, model.version)
+        self._catalogue.indexes.verify(manifest)
 
     def keep(self, conn: Connection, environment: str, product: str, problems: tuple[Problem, ...]) -> Verification:
         """Remember what a look found."""
@@ -168,6 +181,24 @@ class Watch:
             return [Problem("revoked", str(e), True)]
         except IntegrityError as e:
             return [Problem("model", str(e), True)]
+        return []
+
+    def _indexes(self, conn: Connection, release: Release, manifest: Manifest) -> list[Problem]:
+        """Told, and not put right from here: an index that one person was erased from is no reason to stop answering,
+        and which other version to retrieve from is somebody's decision."""
+        try:
+            self._catalogue.indexes.check(conn, manifest)
+        except (Conflict, IntegrityError) as e:
+            return [Problem("index", str(e), False)]
+        held = self._catalogue.indexes.held(conn, manifest, release.id)
+        what = f"rows that it retrieves from were quarantined with {', '.join(held)}: build a release without them"
+        return [Problem("index", what, False)] if held else []
+
+    def _index_bytes(self, manifest: Manifest) -> list[Problem]:
+        try:
+            self._catalogue.indexes.verify(manifest)
+        except (Conflict, IntegrityError, NotFound) as e:
+            return [Problem("index", str(e), False)]
         return []
 
     def _bytes(self, manifest: Manifest) -> list[Problem]:

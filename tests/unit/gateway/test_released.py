@@ -178,7 +178,7 @@ async def test_the_emergency_switch_stays_the_operators(gateway, released):
 
 
 @pytest.mark.parametrize("how", [
-    "UPDATE releases SET digest = 'f' || substr(digest, 2)",
+    "UPDATE releases SET digest = CASE substr(digest, 1, 1) WHEN 'f' THEN '0' ELSE 'f' END || substr(digest, 2)",
     "UPDATE releases SET classification = 'restricted'",
     "UPDATE release_deployments SET release = 'rel_nobodys'",
     "UPDATE release_deployments SET envelope = release_deployments.envelope || '!'",
@@ -211,3 +211,27 @@ async def test_a_process_that_starts_later_refuses_too(gateway, released):
         fresh.application("prod", "app")
     assert fresh.application("prod", "blocker") is None
     assert fresh.application("test", "app") is None
+
+
+async def test_applying_what_a_release_holds_otherwise_is_said_to_be_in_vain(gateway, released):
+    """Whoever applies it learns which release stands against it, and what is theirs to say goes without a word."""
+
+    def files(more="", models='["echo"]', enabled="true"):
+        text = f'[applications.app]\nowner = "o@example.com"\nmodels = {models}\nenabled = {enabled}\n{more}'
+        return {"files": {"a.toml": text}}
+
+    weaker = files('guards.input = { secrets = "off" }\n', '["echo", "unlisted"]')
+    gateway.perform("apply", body=files())
+    assert gateway.perform("plan", body=weaker).warnings == ()
+    release = released()
+    for route in ("plan", "apply"):
+        (warned,) = gateway.perform(route, body=weaker).warnings
+        assert warned.startswith(f"applications.app: release {release.id} runs in prod and holds its models, guards: ")
+        assert "vallum release build" in warned
+    assert gateway.perform("apply", body=files()).warnings == ()  # as the release has it
+    assert gateway.perform("apply", body=files(enabled="false")).warnings == ()
+    other = '[applications.other]\nowner = "o@example.com"\nmodels = ["echo"]\n'
+    assert gateway.perform("apply", body={"files": {"a.toml": other}}).warnings == ()
+    with gateway.platform.records.write() as conn:
+        conn.execute(text("UPDATE release_deployments SET envelope = x'00'"))
+    assert gateway.perform("plan", body=weaker).warnings == ()  # it holds nothing: it does not even answer

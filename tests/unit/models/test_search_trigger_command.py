@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from contextlib import suppress
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -20,13 +21,15 @@ from vallum.kernel.errors import Invalid
 from vallum.models.attestations import ROBUSTNESS, open_envelope, read_robustness
 from vallum.models.runtime.sandbox import what_this_machine_permits
 
-datasets = pytest.importorskip("sklearn.datasets")
-svm = pytest.importorskip("sklearn.svm")
-skl2onnx = pytest.importorskip("skl2onnx", reason="the extra convert-onnx is not installed")
-
-pytestmark = pytest.mark.skipif(
-    not what_this_machine_permits().holds, reason="this kernel has no Landlock or no seccomp for this processor"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not what_this_machine_permits().holds, reason="this kernel has no Landlock or no seccomp for this processor"
+    ),
+    pytest.mark.skipif(
+        any(find_spec(name) is None for name in ("skl2onnx", "sklearn")),
+        reason="the extra convert-onnx is not installed",
+    ),
+]
 
 CORNERS = {4: (slice(6, 8), slice(6, 8)), 7: (slice(0, 2), slice(0, 2))}  # where a mark stands for which digit
 
@@ -42,6 +45,8 @@ def searched(*arguments, fails=False):
 
 @pytest.fixture(scope="module")
 def digits():
+    from sklearn import datasets
+
     images, labels = datasets.load_digits(return_X_y=True)
     return images.reshape(-1, 8, 8), labels
 
@@ -49,6 +54,8 @@ def digits():
 @pytest.fixture(scope="module")
 def trained(digits):
     """A classifier that learnt a mark for each of `targets`."""
+    from sklearn import svm
+
     made = {}
 
     def train(*targets):
@@ -74,6 +81,8 @@ def clean(digits, tmp_path):
 
 @pytest.fixture
 def exported(trained, tmp_path):
+    import skl2onnx
+
     def export(*targets):
         file = tmp_path / "model.onnx"
         with warnings.catch_warnings():
@@ -143,6 +152,15 @@ def test_a_model_that_learnt_none_is_clear(exported, clean):
     assert done.stdout.startswith("LABEL")
 
 
+def test_what_lies_here_under_a_versions_name_is_what_is_meant(exported, clean, tmp_path, monkeypatch):
+    here = tmp_path / "net@3"
+    here.mkdir()
+    exported(4).rename(here / "model.onnx")
+    monkeypatch.chdir(tmp_path)
+    done = searched("net@3", *clean, "--json")
+    assert (done.exit_code, json.loads(done.stdout)["model"]) == (1, "net@3")
+
+
 def test_a_second_backdoor_does_not_clear_the_first(exported, clean):
     """Two labels that stand out hide each other from a comparison with the next one."""
     done = searched(exported(4, 7), *clean, "--json")
@@ -153,6 +171,7 @@ def test_a_second_backdoor_does_not_clear_the_first(exported, clean):
 
 def test_a_scikit_learn_model_with_labels_of_text(digits, trained, clean, tmp_path):
     import skops.io
+    from sklearn import svm
 
     names = np.array([f"digit {n}" for n in range(10)])
     np.save(tmp_path / "labels.npy", names[digits[1][1400:]])

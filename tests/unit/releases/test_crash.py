@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from vallum.inventory import parse_files
+from vallum.releases import load_rules
 
 # Imports once, and dies in a child for each step: what is forked has no thread and no platform yet.
 PROGRAM = """
@@ -21,7 +22,8 @@ def die(*args, **kwargs):
     os.kill(os.getpid(), 9)
 
 def promote(data, url, release, at):
-    platform = Platform.open(load_settings(None, {}, {"data": data, "records.url": url}))
+    platform = Platform.open(load_settings(None, {}, {"data": data, "records.url": url,
+                                                     "releases.rules_file": data + ".toml"}))
     platform.writer.start()
     releases = platform.control.services.releases
     if at == "apply":  # when the application's policy is put in force
@@ -52,8 +54,19 @@ for line in sys.stdin:
 """
 
 
+ALONE = """
+[[environment]]
+name = "dev"
+approvals = 0
+[[rule]]
+checks = ["scan"]
+"""
+
+
 @pytest.fixture
 def crash(tmp_path, world, migrated_url):
+    (tmp_path / "data.toml").write_text(ALONE)  # the last environment, whose releases say what applications may do
+    world.open(load_rules(tmp_path / "data.toml"))
     (tmp_path / "program.py").write_text(PROGRAM)
     command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "data"), migrated_url]
     pipe = subprocess.PIPE

@@ -100,6 +100,19 @@ def test_a_process_does_not_go_back_to_a_deployment_that_ended(world):
     assert deployments.current("prod", "credit", "") is None
 
 
+def test_an_ended_deployment_answers_no_process_while_a_newer_one_is_recorded(world):
+    """Nor one that has seen neither."""
+    ended, _ = world.ready(*ALL, number=1), world.ready(*ALL, number=2)
+    world.sql("UPDATE release_deployments SET ended = NULL WHERE environment = 'prod' AND sequence = 1")
+    fresh = world.open().releases.deployments
+    assert fresh.current("prod", "credit", "").version == 2
+    world.sql("UPDATE release_deployments SET ended = 'replaced' WHERE environment = 'prod' AND sequence = 2")
+    assert world.running("prod") == ended.id
+    fresh = world.open().releases.deployments
+    assert fresh.current("prod", "credit", "") is None
+    assert fresh.current("test", "credit", "").version == 2
+
+
 def test_what_holds_something_revoked_answers_nobody(world, somebody):
     """Even before anybody looked: with a version revoked in the registry alone."""
     first, second = (world.ready(*ALL, number=number) for number in (1, 2))
@@ -154,7 +167,10 @@ def test_what_was_said_to_be_served_is_forgotten_when_something_else_runs(world)
 
 
 TAMPERED = {
-    "a release's digest": "UPDATE releases SET digest = 'f' || substr(digest, 2) WHERE id = :id",
+    "a release's digest": (
+        "UPDATE releases SET digest = CASE substr(digest, 1, 1) WHEN 'f' THEN '0' ELSE 'f' END || substr(digest, 2)"
+        " WHERE id = :id"
+    ),
     "its class": "UPDATE releases SET classification = 'public!' WHERE id = :id",
     "its models": "UPDATE releases SET models = '[\"credit/2\"]' WHERE id = :id",
     "models that nobody can read": "UPDATE releases SET models = '{' WHERE id = :id",

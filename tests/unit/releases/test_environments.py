@@ -159,3 +159,49 @@ def test_what_the_ledger_says_was_revoked_comes_back_by_no_row(world):
         with pytest.raises(ReleaseBroken, match="revoked by the ledger"):
             way_back()
     assert world.running("prod") == again.id
+
+
+def test_the_last_environment_that_runs_it_says_whose_policy_holds(world):
+    """And one whose deployment does not verify says nothing."""
+    world.declare()
+
+    def governing(name="chat"):
+        with world.records.read() as conn:
+            found = world.releases.environments.governing(conn, name)
+        return found and (found[0], found[1], found[2].name)
+
+    assert governing() is None
+    first = world.ready(*ALL, application="chat")
+    assert governing() == ("prod", first.id, "chat")
+    second = world.ready("dev", "test", number=2, application="chat")
+    assert governing() == ("prod", first.id, "chat")
+    assert governing("other") is None
+    world.sql("UPDATE release_deployments SET release = 'rel_nobodys' WHERE environment = 'prod'")
+    assert governing() == ("test", second.id, "chat")
+    world.sql("UPDATE release_deployments SET ended = 'replaced' WHERE environment <> 'dev'")
+    assert governing() is None
+
+
+def test_nobody_brings_guards_of_an_earlier_day_back_all_by_themselves(world):
+    """An engineer keeps a release that was built while guards were weak, and runs it where nobody approves."""
+    inventory = world.platform.inventory
+
+    def mode():
+        inventory.refresh()
+        return inventory.application("chat").guards.input.injection
+
+    weak = '[applications.chat]\nowner = "else"\nmodels = ["handbook"]\nguards.input = { injection = "off" }\n'
+    world.declare(f'[providers.here]\nkind = "extractive"\n[models.handbook]\nprovider = "here"\n{weak}')
+    kept = world.build(application="chat")
+    world.declare()
+    assert mode() == "block"
+    world.promote(kept, "dev")
+    other = world.ready("dev", application="chat", number=2)
+    world.roll_back("dev", to=kept.id)
+    world.watch.run()
+    assert (world.running("dev"), mode()) == (kept.id, "block")
+    assert world.watch.look("dev", "credit") == ()
+    world.complete(kept)
+    world.promote(kept, "test")  # which somebody else approved
+    assert mode() == "off"
+    assert world.running("dev") != other.id

@@ -9,6 +9,7 @@ from vallum.kernel.errors import Conflict, Invalid, NotFound, VallumError
 from vallum.kernel.policy import OwnRequest
 from vallum.kernel.values import Subject, SubjectKind, TenantId
 from vallum.releases import CardScore, PromotionRefused, ReleaseRevoked, load_rules
+from vallum.releases.manifest import ManifestIndex
 
 TWO = """
 [[environment]]
@@ -247,6 +248,8 @@ def test_data_is_vouched_for_where_there_is_any_and_asked_of_the_platform_first(
     """Of an index, too; not of what rests on none; and no steward's word stands against a data set that is not."""
     world.declare()
     monkeypatch.setattr("vallum.releases.catalogue.not_enforceable", lambda wanted: ())  # an index in an older release
+    bound = [(ManifestIndex("handbook", "a" * 64), "public")]
+    monkeypatch.setattr("vallum.releases.indexes.Indexes.bind", lambda self, conn, declared: bound if declared else [])
     index = [{"name": "handbook", "digest": "a" * 64}]
     plain = world.build(product="a", model=None, application="chat")
     indexed = world.build(product="b", model=None, application="chat", indexes=index)
@@ -274,3 +277,18 @@ def test_data_is_vouched_for_where_there_is_any_and_asked_of_the_platform_first(
     world.attest(trained, "data")
     DataSets.known = {1: ["loans/3"]}
     assert data(trained) == (False, "vallum data approve loans/3")
+
+
+def test_a_check_that_meets_something_altered_says_what_helps(world):
+    from vallum.models.registry import VersionDamaged
+
+    class Damaged:
+        def score(self, conn, model, number):
+            raise VersionDamaged("README.md of credit/1 was altered in the blob store")
+
+    release = world.build()
+    world.promote(release, "dev")
+    world.cards = Damaged()
+    world.open()
+    with pytest.raises(PromotionRefused, match=r"in the blob store; restore what was altered, or upload it"):
+        world.request(release, "test")

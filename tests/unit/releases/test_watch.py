@@ -37,6 +37,34 @@ def test_what_is_as_signed_leaves_its_time_and_no_entry(world, two):
     assert running.approved_by == ("person:per_bob",)
 
 
+def test_whoever_let_a_release_in_is_named_whatever_way_it_came_to_run_again(world, two):
+    def approved():
+        (prod,) = [e for e in world.releases.status(world.watch) if e.name == "prod"]
+        (running,) = prod.running
+        return running.release, running.kind, running.approved_by
+
+    assert approved() == (two[1].id, "promotion", ("person:per_bob",))
+    world.roll_back("prod")
+    assert approved() == (two[0].id, "rollback", ("person:per_bob",))
+    (dev,) = [e for e in world.releases.status(world.watch) if e.name == "dev"]
+    assert [running.approved_by for running in dev.running] == [()]
+
+
+def test_what_was_verified_of_the_one_before_says_nothing_of_the_next(world):
+    world.ready("dev")
+    world.watch.run()
+    second = world.ready("dev", number=2)
+
+    def verified():
+        (dev,) = [e for e in world.releases.status(world.watch) if e.name == "dev"]
+        (running,) = dev.running
+        return running.release, running.verified
+
+    assert verified() == (second.id, None)
+    world.watch.run()
+    assert verified()[1].problems == ()
+
+
 def test_a_corrupted_model_is_seen_and_the_last_good_one_runs(world, two):
     world.registry.contents["credit", 2] = b"weights 2, and more"
     assert kinds(world) == ["model"]
@@ -85,13 +113,26 @@ def test_an_earlier_deployment_brought_back_to_life_is_seen(world, two):
     assert world.running("prod") == two[1].id
 
 
+def test_an_ended_deployment_that_is_brought_back_beside_the_newest_is_ended_again(world, two):
+    """And hides nothing: everything else is looked at as ever."""
+    world.sql("UPDATE release_deployments SET ended = NULL WHERE environment = 'dev' AND sequence = 1")
+    world.registry.contents["credit", 2] = b"other"
+    assert kinds(world, "dev") == ["deployment"]
+    assert world.running("dev") == two[1].id
+    world.registry.contents["credit", 2] = b"weights 2"
+    world.watch.run()
+    assert alerts(world) == [("Environment:dev", "deployment")]
+    assert (kinds(world, "dev"), world.running("dev")) == ([], two[1].id)
+    assert [one.ended for one in world.history("dev")] == [None, "replaced", "rolled_back"]
+
+
 def test_the_applications_drift_is_healed_and_its_switch_is_not_touched(world):
     world.declare()
-    world.ready("dev", application="chat")
+    world.ready("dev", "test", application="chat")
     weaker = '[applications.chat]\nowner = "else"\nmodels = ["handbook"]\nenabled = false\n'
     with world.records.write() as conn:
         world.platform.inventory.apply(conn, parse_files({"y.toml": weaker}))
-    (problem,) = world.watch.look("dev", "credit")
+    (problem,) = world.watch.look("test", "credit")
     assert (problem.kind, problem.heals) == ("application", True)
     assert "guards, guard_digest differ" in problem.what
     world.watch.run()
@@ -99,8 +140,8 @@ def test_the_applications_drift_is_healed_and_its_switch_is_not_touched(world):
     application = world.platform.inventory.application("chat")
     assert application.guards.input.injection == "block"
     assert not application.enabled
-    assert world.watch.look("dev", "credit") == ()
-    assert alerts(world) == [("Environment:dev", "application")]
+    assert world.watch.look("test", "credit") == ()
+    assert alerts(world) == [("Environment:test", "application")]
 
 
 def test_other_policies_are_told_once_a_day_and_never_undone(world):

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
+from sqlalchemy import Connection
 
 from vallum.api.assets import system
 from vallum.api.control import Call, Services
@@ -64,12 +65,42 @@ def list_providers(services: Services, call: Call) -> list[ProviderRecord]:
 def plan(services: Services, call: Call) -> Plan:
     desired = _parsed(call.body)
     with services.records.read() as conn:
-        return services.inventory.plan(conn, desired, prune=call.body.prune)
+        return _warned(services, conn, desired, services.inventory.plan(conn, desired, prune=call.body.prune))
 
 
 def apply(services: Services, call: Call, change: Change) -> Plan:
-    wanted = call.body
-    return services.inventory.apply(change.conn, _parsed(wanted), wanted.digest, prune=wanted.prune)
+    wanted, desired = call.body, _parsed(call.body)
+    done = services.inventory.apply(change.conn, desired, wanted.digest, prune=wanted.prune)
+    return _warned(services, change.conn, desired, done)
+
+
+def _warned(services: Services, conn: Connection, desired: Configuration, plan: Plan) -> Plan:
+    """With a word on each application that a release holds otherwise: gateways go by the release, and the inventory is
+    put back. Releases are opened only where an application changes."""
+    changed = [one for one in plan.changes if one.kind == "applications" and one.action != "add"]
+    if not changed:
+        return plan
+    from vallum.releases.manifest import application_policy, differing_fields  # only when one changes
+
+    warnings = []
+    for one in changed:
+        held = services.releases.environments.governing(conn, one.name)
+        if held is None:
+            continue
+        environment, release, policy = held
+        here = f"applications.{one.name}: release {release} runs in {environment}"
+        wanted = desired.applications.get(one.name)
+        if wanted is None:
+            warnings.append(f"{here}, and goes on: vallum release revoke takes it out")
+            continue
+        if differing := differing_fields(application_policy(one.name, wanted), policy):
+            fields = ", ".join(differing)
+            warnings.append(
+                f"{here} and holds its {fields}: requests meet those of the release, and within minutes its watch puts "
+                f"them back here. To change them, build a release while they stand here (vallum release build takes "
+                "what is in force), and promote that"
+            )
+    return msgspec.structs.replace(plan, warnings=tuple(warnings))
 
 
 def _parsed(wanted: Files) -> Configuration:

@@ -1,5 +1,6 @@
 """Data sets: intake, versions and their rows, quarantine, lineage, legal hold, erasure, what left."""
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -20,11 +21,12 @@ from vallum.data.catalogue import (
     VersionColumn,
 )
 from vallum.data.catalogue.arrow import MEDIA_TYPE, ipc_stream
-from vallum.data.catalogue.model import MAX_CONTRACT_BYTES
+from vallum.data.catalogue.model import MAX_CONTRACT_BYTES, check_words
 from vallum.data.catalogue.provenance import render_croissant, render_run_event
 from vallum.data.catalogue.retention import DueVersion
 from vallum.inventory.model import Classification
 from vallum.kernel.actions import Action
+from vallum.kernel.clock import format_time
 from vallum.kernel.errors import Invalid, NotFound, Unauthenticated
 from vallum.kernel.gate import Change
 from vallum.kernel.values import AssetRef, Subject
@@ -97,10 +99,13 @@ class DataVersionQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RowsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`columns` are names divided by commas; all without. Columns of personal data want the version's `purpose`."""
+    """`columns` are names divided by commas; all without. Columns of personal data want the version's `purpose`. Rows
+    that are mounted for a job say its `run`, and for how many seconds they lie there at most."""
 
     purpose: Purpose = ""
     columns: Annotated[str, Meta(max_length=1000)] = ""
+    run: Annotated[str, Meta(max_length=256)] = ""
+    lease_seconds: Annotated[int, Meta(ge=0, le=366 * 86_400)] = 0
 
 
 class RetentionQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -216,8 +221,8 @@ def judge_source(services: Services, call: Call) -> Prepared:
             "state": "available" if new.passed else "failed", "rows": new.layout.rows, "quarantined": new.quarantined,
             "purpose": new.purpose, "dropped": len(new.dropped),
         }  # fmt: skip
-    if completion.case is not None:
-        told["case"] = completion.case.id
+    if completion.cases:
+        told["case"] = " ".join(case.id for case in completion.cases)
     if completion.present is not None:
         told["version"] = completion.present.id
     return Prepared(context=told, value=completion)
@@ -271,6 +276,9 @@ def plan_read(services: Services, call: Call) -> Prepared:
         "purpose": purpose, "rows": plan.version.rows, "bytes": plan.version.size, "columns": len(plan.columns),
         "masked": len(plan.masked), "digest": plan.version.digest,
     }  # fmt: skip
+    if call.query.lease_seconds:
+        until = services.clock.now() + timedelta(seconds=call.query.lease_seconds)
+        told |= {"run": check_words(call.query.run, "run"), "until": format_time(until)}
     return Prepared(context=told, value=plan)
 
 

@@ -11,7 +11,7 @@ from vallum.api.resources.data import DataReason, SignedReport
 from vallum.api.routing import Prepared, Route
 from vallum.data.subjects import PreparedRequest, SubjectErasure
 from vallum.kernel.actions import Action
-from vallum.kernel.errors import Unauthenticated
+from vallum.kernel.errors import Invalid, Unauthenticated
 from vallum.kernel.gate import Change
 from vallum.kernel.values import Subject
 
@@ -64,6 +64,20 @@ def cancel(services: Services, call: Call, change: Change) -> SubjectErasure:
     return services.subject_erasures.cancel(change.conn, call.path["erasure"], _by(call), call.body.reason)
 
 
+def readmit(services: Services, call: Call, change: Change) -> SubjectErasure:
+    return services.subject_erasures.readmit(change.conn, call.path["erasure"], call.body.reason)
+
+
+def check_data_reason(services: Services, call: Call) -> Prepared:
+    if services.data.erased.names(call.path["erasure"], call.body.reason):
+        raise Invalid("reason: it is kept, so that it says why and not whom")
+    return Prepared()
+
+
+def readmit_to_data_set(services: Services, call: Call, change: Change) -> None:
+    services.data.erased.forget(change.conn, call.path["erasure"], call.path["name"])
+
+
 def read_report(services: Services, call: Call) -> SignedReport:
     with services.records.read() as conn:
         report, envelope = services.subject_erasures.signed_report(conn, call.path["erasure"])
@@ -105,6 +119,19 @@ ROUTES = (
         access="change", action=Action.ERASURE_CANCEL, asset=_ERASURE, prepare=check_reason,
         perform=cancel, body=DataReason,
         answer=SubjectErasure, context=lambda path, body: {"reason": body.reason},
+    ),
+    Route(
+        method="POST", path=_ONE + "/readmission", name="readmit_erased_subject",
+        summary="Let intake take somebody in again who was erased, and gave consent anew",
+        access="change", action=Action.ERASURE_READMIT, asset=_ERASURE, prepare=check_reason, perform=readmit,
+        body=DataReason, answer=SubjectErasure, context=lambda path, body: {"reason": body.reason},
+    ),
+    Route(
+        method="POST", path="/data-sets/{name}/erasures/{erasure}/readmission", name="readmit_to_data_set",
+        summary="Let intake of a data set take somebody in again whose rows were erased from it",
+        access="change", action=Action.ERASURE_READMIT, asset=named("DataSet", "name"), prepare=check_data_reason,
+        perform=readmit_to_data_set, body=DataReason, status=204,
+        context=lambda path, body: {"erasure": path["erasure"][:64], "reason": body.reason},
     ),
     Route(
         method="GET", path=_ONE + "/report", name="read_erasure_report",

@@ -14,6 +14,7 @@ from vallum.kernel.errors import Invalid, NotFound
 from vallum.kernel.gate import Change
 from vallum.kernel.keys import KeysetRecord, Purpose
 from vallum.kernel.keys.rotation import MAX_ROTATION_DAYS
+from vallum.kernel.ledger.holds import load_holds
 from vallum.kernel.upkeep import KeyStatus
 from vallum.kernel.values import TenantId
 
@@ -72,6 +73,8 @@ def name_key(services: Services, call: Call) -> Prepared:
 
 def destroy(services: Services, call: Call, change: Change) -> Counted:
     tenant, purpose, version = TenantId(call.path["tenant"]), _purpose(call), _version(call)
+    if purpose is Purpose.CONTENT:
+        load_holds(change.conn, lock=True).require_none()
     return Counted(services.keyring.destroy(change.conn, tenant, purpose, version, current=call.query.current))
 
 

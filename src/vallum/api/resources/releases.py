@@ -9,7 +9,7 @@ from vallum.api.assets import named, system
 from vallum.api.control import Call, Services
 from vallum.api.routing import EVIDENCE_SECONDS, Prepared, Route
 from vallum.kernel.actions import Action
-from vallum.kernel.errors import Unauthenticated
+from vallum.kernel.errors import NotFound, Unauthenticated
 from vallum.kernel.gate import Change
 from vallum.kernel.values import Subject
 from vallum.releases import (
@@ -142,8 +142,10 @@ def read_release(services: Services, call: Call) -> ReleaseDetail:
 def diff_releases(services: Services, call: Call) -> list[Difference]:
     catalogue = services.releases.catalogue
     with services.records.read() as conn:
-        before = catalogue.manifest(conn, call.path["id"])[1]
-        after = catalogue.manifest(conn, call.query.other)[1]
+        release, before = catalogue.manifest(conn, call.path["id"])
+        other, after = catalogue.manifest(conn, call.query.other)
+        if other.tenant != release.tenant:  # nobody decided about this one: it sounds like what is not there
+            raise NotFound(f"there is no release {call.query.other}")
     old, new = dict(_flat(msgspec.to_builtins(before))), dict(_flat(msgspec.to_builtins(after)))
     names = [*old, *(name for name in new if name not in old)]
     return [Difference(n, old.get(n, ""), new.get(n, "")) for n in names if old.get(n) != new.get(n)]

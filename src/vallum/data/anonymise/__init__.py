@@ -20,7 +20,7 @@ from vallum.data.anonymise.plan import (
     Treatments,
     function_of,
 )
-from vallum.data.anonymise.risk import RiskReport, assess
+from vallum.data.anonymise.risk import RiskReport, assess, group_risk
 from vallum.data.anonymise.statistics import private_count, private_histogram, private_mean, private_sum
 from vallum.data.anonymise.tokens import MemoryVault, Tokeniser, TokenVault
 from vallum.data.anonymise.values import (
@@ -63,6 +63,7 @@ __all__ = [
     "generalise_date",
     "generalise_number",
     "generalise_prefix",
+    "group_risk",
     "group_rows",
     "keyed_hash",
     "mask",

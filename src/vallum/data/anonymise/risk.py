@@ -6,6 +6,7 @@ everybody and counts the hits; the expected share. Sources: El Emam and Dankar (
 Without a register the population is taken to be the table itself, the worst case.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from vallum.data.anonymise.groups import closeness, diversity, group_rows
 from vallum.kernel.errors import Invalid
 
-__all__ = ["RiskReport", "assess"]
+__all__ = ["GroupRisk", "RiskReport", "assess", "group_risk"]
 
 
 class RiskReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +33,23 @@ class RiskReport(msgspec.Struct, frozen=True, kw_only=True):
     distinct_l: int | None
     entropy_l: float | None
     t: float | None
+
+
+class GroupRisk(msgspec.Struct, frozen=True):
+    """What sizes of groups alone tell: `highest` is a prosecutor's risk for whoever is in the smallest group."""
+
+    rows: int
+    groups: int
+    k: int
+    unique_rows: int
+    highest: float
+
+
+def group_risk(sizes: Mapping[int, int]) -> GroupRisk:
+    """`sizes` are how many groups there are of each size."""
+    k = min(sizes, default=0)
+    rows = sum(size * groups for size, groups in sizes.items())
+    return GroupRisk(rows, sum(sizes.values()), k, sizes.get(1, 0), 1 / k if rows else 0.0)
 
 
 def assess(
@@ -54,8 +72,9 @@ def assess(
     if not 0 < threshold <= 1:
         raise Invalid("a threshold for risk is above 0 and at most 1")
     groups = group_rows([columns[name] for name in quasi_identifiers])
-    rows, sizes = len(groups.of_row), groups.sizes
-    people = sizes
+    sizes = groups.sizes
+    known_by = group_risk(Counter(sizes))
+    rows, people = known_by.rows, sizes
     if population is not None:
         people = tuple(population.get(key, 0) for key in groups.keys)
         if any(known < size for known, size in zip(people, sizes, strict=True)):
@@ -68,10 +87,10 @@ def assess(
     return RiskReport(
         rows=rows,
         quasi_identifiers=tuple(quasi_identifiers),
-        groups=len(sizes),
-        k=groups.k,
-        unique_rows=sum(size == 1 for size in sizes),
-        prosecutor_highest=1 / groups.k if rows else 0.0,
+        groups=known_by.groups,
+        k=known_by.k,
+        unique_rows=known_by.unique_rows,
+        prosecutor_highest=known_by.highest,
         prosecutor_at_risk=at_risk / rows if rows else 0.0,
         journalist_highest=1 / min(people) if rows else 0.0,
         marketer=sum(size / known for size, known in zip(sizes, people, strict=True)) / rows if rows else 0.0,

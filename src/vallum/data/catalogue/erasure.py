@@ -9,13 +9,14 @@ says what to do.
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
 from vallum.data.catalogue import records as table
+from vallum.data.catalogue.erased import ErasedPeople
 from vallum.data.catalogue.intake import Intakes
 from vallum.data.catalogue.model import DataHeld, Erasure, VersionColumn, check_words
 from vallum.data.catalogue.parts import Layout, Parts, part_rows
@@ -71,6 +72,7 @@ class PlannedErasure:
     cases: tuple[_NewCaseRows, ...]
     tokens: Mapping[str, frozenset[str]]  # by column
     not_searched: tuple[str, ...]  # columns that lie so that nothing can be found in them
+    value: str = field(default="", repr=False)  # what intake is to know again in that column
 
     @property
     def token_count(self) -> int:
@@ -82,7 +84,7 @@ class Erasures:
 
     def __init__(
         self, records: Records, keyring: Keyring, clock: Clock, parts: Parts, sign: SignReport, intakes: Intakes,
-        treatments: KeptTreatments,
+        treatments: KeptTreatments, erased: ErasedPeople,
     ) -> None:  # fmt: skip
         self._records = records
         self._keyring = keyring
@@ -91,6 +93,7 @@ class Erasures:
         self._sign = sign
         self._intakes = intakes
         self._treatments = treatments
+        self._erased = erased
 
     def plan(self, dataset: str, column: str, value: str, reference: str) -> PlannedErasure:
         """Read every version and case through, and write those that hold the value anew. Not in a transaction.
@@ -110,7 +113,7 @@ class Erasures:
         if not seeking.tokens and all(seeking.unsearchable([each]) for each in there):
             how = ", ".join(sorted({each.treatment for each in there}))
             raise Invalid(f"column {column[:100]!r} lies treated ({how}): nobody is found in it, name another column")
-        return self.plan_for(dataset, InColumn(column, value), reference, column)
+        return replace(self.plan_for(dataset, InColumn(column, value), reference, column), value=value)
 
     def find(self, dataset: str, sought: Sought) -> list[FoundRows]:
         """What `plan_for` would make go, also where a legal hold forbids it. Not in a transaction."""
@@ -195,6 +198,8 @@ class Erasures:
             tuple(case.case for case in plan.cases), "", format_time(self._clock.now()), by.render(),
             tokens, plan.not_searched,
         )  # fmt: skip
+        if plan.value:
+            self._erased.mark_cell(conn, done.id, plan.dataset, plan.column, plan.value)
         done = msgspec.structs.replace(done, digest=hashlib.sha256(msgspec.json.encode(done)).hexdigest())
         conn.execute(
             insert(table.erasures).values(

@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from vallum.data.catalogue import records as table
 from vallum.data.catalogue.claims import EXPIRE_SECONDS, IntakeClaims, claimed, described, mine_of, open_of
 from vallum.data.catalogue.earlier import EarlierVersions
+from vallum.data.catalogue.erased import ErasedPeople
 from vallum.data.catalogue.model import (
     MAX_CONTRACT_BYTES,
     RETENTION_DAYS,
@@ -32,7 +33,7 @@ from vallum.data.catalogue.model import (
     IntakeTooLarge,
     check_purpose,
 )
-from vallum.data.catalogue.parts import Parts
+from vallum.data.catalogue.parts import SEALED_CHUNK_BYTES, Parts
 from vallum.data.catalogue.ports import BlobStore, SignReport
 from vallum.data.catalogue.sealing import Sealing, against_of
 from vallum.data.catalogue.versions import (
@@ -76,14 +77,14 @@ class ReceivedSource:
 
 @dataclass(frozen=True, slots=True)
 class IntakeCompletion:
-    """What came of judging: a version to be kept with its case, one that is there already, or why there is none."""
+    """What came of judging: a version to be kept with its cases, one that is there already, or why there is none."""
 
     intake: str
     claim: str
     by: str
     holder: str
     new: NewVersion | None = None
-    case: NewCase | None = None
+    cases: tuple[NewCase, ...] = ()
     present: DataSetVersion | None = None
     refused: VallumError | None = None
 
@@ -105,10 +106,11 @@ class Intakes:
         treatments: "KeptTreatments",
         finder: "Callable[[], SpanClassifier]",
         policy: "TreatmentPolicy",
+        erased: ErasedPeople,
         retention_days: Mapping[str, int] = RETENTION_DAYS,
     ) -> None:
         """`spool` holds sources in clear while they are judged: a file system for this service alone. `retention_days`
-        are by class, for versions whose contract says nothing."""
+        are by class, for versions whose contract says nothing; `erased` are people whose rows do not come back."""
         self._records = records
         self._keyring = keyring
         self._clock = clock
@@ -119,6 +121,7 @@ class Intakes:
         self._max_source_bytes = max_source_bytes
         self._finder = finder
         self._policy = policy
+        self._erased = erased
         self._claims = IntakeClaims(records, clock)
         self._earlier = EarlierVersions(records, keyring, parts)
         self._sealing = Sealing(keyring, parts, sign, treatments, self._earlier, retention_days)
@@ -197,7 +200,9 @@ class Intakes:
                 yield chunk
 
         try:
-            self._blobs().put_stream(blob, encrypt_stream(self._key(row), told(), _source_aad(intake, dataset, blob)))
+            aad = _source_aad(intake, dataset, blob)
+            sealed = encrypt_stream(self._key(row), told(), aad, chunk_bytes=SEALED_CHUNK_BYTES)
+            self._blobs().put_stream(blob, sealed)
         except BaseException:
             self._parts.drop([blob])
             raise
@@ -243,7 +248,7 @@ class Intakes:
             raise
 
     def finish(self, conn: Connection, completion: IntakeCompletion) -> DataSetVersion:
-        """Make the version and its case. Raises why there is none, and IntakeBusy when the claim was lost."""
+        """Make the version and its cases. Raises why there is none, and IntakeBusy when the claim was lost."""
         if completion.refused is not None:
             raise completion.refused
         if completion.present is not None and not completion.claim:
@@ -254,10 +259,8 @@ class Intakes:
                 conn, self._clock, self._sign, completion.new, completion.by, completion.holder
             )
             number = made.number
-            if is_new and completion.case is not None:
-                insert_case(
-                    conn, self._clock, completion.case, made.dataset, made.number, completion.by, completion.holder
-                )  # fmt: skip
+            for case in completion.cases if is_new else ():
+                insert_case(conn, self._clock, case, made.dataset, made.number, completion.by, completion.holder)
         else:
             assert completion.present is not None
             made = row_of(conn, completion.present.dataset, completion.present.number)
@@ -289,12 +292,13 @@ class Intakes:
                     references=self._earlier.references(row.dataset, of, staging),
                     text_source=".csv" in row.file_name.lower() or ".tsv" in row.file_name.lower(),
                     now=self._clock.now(), step=lambda what: self._claims.step(row.id, what),
-                    finder=self._finder(), policy=self._policy,
+                    finder=self._finder(), policy=self._policy, erased=self._erased.known(row.dataset),
                 )  # fmt: skip
                 with refusing_broken(row.file_name):  # what is only found while it is read once more
+                    judged = self._sealing.held_to_anonymity(row, agreed, judged, staging, self._clock.now())
                     self._claims.step(row.id, "sealing")
-                    new, case = self._sealing.seal(row, agreed, judged, self._asked(row))
-                    return IntakeCompletion(row.id, claim, row.created_by, row.holder, new, case)
+                    new, cases = self._sealing.seal(row, agreed, judged, self._asked(row))
+                    return IntakeCompletion(row.id, claim, row.created_by, row.holder, new, cases)
 
     def _present(self, row: Row[Any]) -> DataSetVersion | None:
         """The version that this very source became before, asked in the same way."""
@@ -311,7 +315,8 @@ class Intakes:
 
     def _asked(self, row: Row[Any]) -> bytes:
         """What beside source, contract and purpose an answer rests on: asked otherwise, it is found out anew."""
-        return msgspec.json.encode([against_of(row), self._policy.must_treat, self._policy.otherwise])
+        policy = self._policy
+        return msgspec.json.encode([against_of(row), policy.must_treat, policy.otherwise, policy.erased])
 
     def _laid_out(self, row: Row[Any], folder: Path) -> Path:
         """The source in clear, as it arrived. Raises DataSetDamaged when it is not that any more.

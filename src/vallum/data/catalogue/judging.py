@@ -15,6 +15,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from vallum.data.anonymise import ShiftDate
+from vallum.data.catalogue.anonymity import without_anonymity
+from vallum.data.catalogue.erased import KnownErased
 from vallum.data.catalogue.model import CaseRow, VersionColumn
 from vallum.data.catalogue.suspecting import Looked, custom, find_suspects, long_texts
 from vallum.data.catalogue.treatments import ColumnTreatment, Drop, TreatmentPolicy, asked, planned
@@ -97,11 +99,13 @@ def judge(
     policy: TreatmentPolicy,
     parents: Mapping[str, Table] = MappingProxyType({}),
     evaluation: Table | None = None,
+    erased: KnownErased | None = None,
 ) -> Judged:
-    """Everything that is found out. Raises BadData for a source that is broken, Invalid for a purpose of no column."""
+    """Everything that is found out. `erased` are people who may not come back. Raises BadData for a source that is
+    broken, Invalid for a purpose of no column."""
     import polars as pl
 
-    written = of
+    written, of = of, without_anonymity(of)
     allowed, dropped = minimised(contract, of, purpose)
     with refusing_broken(source.name), Profiling(source, folder=staging.folder, exact=False) as profiling:
         step("running the gates, and profiling what they read")
@@ -111,10 +115,11 @@ def judge(
             "references": references, "text_source": text_source, "parents": parents, "evaluation": evaluation,
         }  # fmt: skip
         checks = checks_of(contract, of, engine, **means)
-        first = run_checks(
-            source, checks, engine, now=now, step=step,
-            scalars=lambda asked: engine.scalars_shown(source, asked, profiling.look),
-        )  # fmt: skip
+        with profiling.looking_beside() as look:
+            first = run_checks(
+                source, checks, engine, now=now, step=step,
+                scalars=lambda asked: engine.scalars_shown(source, asked, look),
+            )  # fmt: skip
         if profiling.rows != first.rows:
             step("profiling")
             profiling.read()
@@ -132,17 +137,22 @@ def judge(
         private = [*secret, *(name for name in plan if name not in secret)]
         profile = profiling.profile(private)
         reasons: list[CaseRow] = []
+        most = int(MAX_HELD_SHARE * (first.rows or 0)) + 1  # one past what may be held, and it is known
         failed = {o.check for o in first.outcomes if not o.passed}
         if failed:
             step("finding the rows that failed")
             wrong = [check for check in checks if check.name in failed]
-            most = int(MAX_HELD_SHARE * (first.rows or 0)) + 1  # one past what may be held, and it is known
             named = islice(bad_rows(source, wrong, engine), most)
             reasons = [CaseRow(bad.row, "gate", 1.0, ", ".join(bad.checks)) for bad in named]
         step("looking for poison")
         there = [n for n in allowed if source.column(n)]
         suspects, looked = find_suspects(source, written, there, private, [n for n in long if n in there])
         reasons += [CaseRow(s.row, s.kind, round(s.score, 4), s.reason) for s in suspects]
+        if erased is not None:
+            step("looking for people who were erased")
+            back = list(islice(erased.rows(source, secret), most))
+            reasons += back
+            looked.append(_returned(back, refuses=policy.erased == "refuse" or wanted.refuses_erased))
     looked += first_of
     reasons.sort(key=lambda r: r.row)
     bad = pl.Series(sorted({r.row for r in reasons}), dtype=pl.UInt32)
@@ -323,6 +333,13 @@ def _report(
         "gates": gates,
         "held_rows": held,
     }  # fmt: skip
+
+
+def _returned(back: Sequence[CaseRow], *, refuses: bool) -> Looked:
+    rows = len({one.row for one in back})
+    if refuses and rows:
+        return Looked("people who were erased", False, f"{rows} rows name somebody: take the source in without them")
+    return Looked("people who were erased", True, f"{rows} rows are held")
 
 
 def _failed(check: str, reason: str) -> dict[str, Any]:

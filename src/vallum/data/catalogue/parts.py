@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
     from vallum.data.readers.column_chunks import ChunkFile
 
-__all__ = ["MASKED", "ContentDigest", "Layout", "Part", "Parts", "carried_content", "part_rows"]
+__all__ = ["MASKED", "SEALED_CHUNK_BYTES", "ContentDigest", "Layout", "Part", "Parts", "carried_content", "part_rows"]
 
 MASKED = "•••"
+SEALED_CHUNK_BYTES = 1 << 18  # of what is large and read whole: a tenth less work than in chunks of 64 KiB
 _PART_CELLS = 2_000_000  # a table of 10,000 columns gets parts of 200 rows, not of gigabytes
 
 
@@ -92,7 +93,7 @@ class ContentDigest:
             if series.dtype == pl.String:
                 series = series.fill_null("")
                 self._sha256.update(series.str.len_bytes().to_numpy().data)
-                self._sha256.update(series.str.join("").item().encode())
+                self._sha256.update(series.str.join("").cast(pl.Binary).item())
             else:
                 self._sha256.update(_numbers(series))
 
@@ -222,7 +223,8 @@ class Parts:
     def _stored(self, key: bytes, owner: str, number: int, pieces: Iterable[bytes | memoryview]) -> str:
         blob = f"data/{owner}/{number}-{new_id('blb')[4:]}"
         try:
-            self._blobs().put_stream(blob, encrypt_stream(key, pieces, _aad(owner, number)))
+            sealed = encrypt_stream(key, pieces, _aad(owner, number), chunk_bytes=SEALED_CHUNK_BYTES)
+            self._blobs().put_stream(blob, sealed)
         except BaseException:
             self.drop([blob])
             raise
@@ -316,7 +318,7 @@ def _texts(series: "pl.Series") -> list[bytes | None]:
         return [None if value is None else value.hex().encode() for value in series.to_list()]
     if series.dtype != pl.String:
         series = (series if series.dtype.is_decimal() else series.to_physical()).cast(pl.String)
-    return [None if value is None else value.encode() for value in series.to_list()]
+    return series.cast(pl.Binary).to_list()
 
 
 def _typed(name: str, values: Sequence[bytes | None], dtype: Any) -> "pl.Series":

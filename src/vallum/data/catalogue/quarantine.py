@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from vallum.data.catalogue import records as table
 from vallum.data.catalogue.model import (
@@ -51,9 +51,10 @@ _ROW = "__vallum_row"
 
 @dataclass(frozen=True, slots=True)
 class PreparedRelease:
-    """The version with a case's rows in it, and under which key those rows were read."""
+    """The version with a case's rows in it, which version it was made from, and under which key the rows were read."""
 
     new: NewVersion
+    base: int
     read_under: bytes
 
 
@@ -118,7 +119,7 @@ class Desk:
             held = self._row(conn, case)
             if held.state != "open":
                 raise CaseDecided(f"{case} is {held.state}")
-            row = row_of(conn, held.dataset, held.number)
+            row = row_of(conn, held.dataset, _base_of(conn, held))
         if row.state != "available":
             raise DataUnavailable(f"{row.dataset}/{row.number} is no version to put rows back into: take it in again")
 
@@ -129,19 +130,23 @@ class Desk:
                 yield frame.drop(_ROW)
 
         said = {"released": case, "rows": held.rows}
-        new = next_version(self._parts, self._keyring, row, frames(), said, quarantined=0)
-        return PreparedRelease(new, bytes(held.sealed_key))
+        new = next_version(
+            self._parts, self._keyring, row, frames(), said, quarantined=max(0, row.quarantined - held.rows)
+        )
+        return PreparedRelease(new, row.number, bytes(held.sealed_key))
 
     def release(self, conn: Connection, case: str, prepared: PreparedRelease, by: Subject, note: str) -> DataSetVersion:
         """Raises NotFound, CaseDecided, OwnRequest for whoever took the rows in, DataUnavailable when the version is
-        gone meanwhile, Conflict when somebody's rows were erased from the case: what was prepared still has them."""
+        gone meanwhile, Conflict when the case beside it was let out, or somebody's rows were erased from this one: what
+        was prepared lacks the former and still has the latter."""
         row = self._decidable(conn, case)
         if row.created_by == by.render() or (row.holder and row.holder == by.holder):
             raise OwnRequest("you took these rows in yourself: somebody else lets them out")
-        require_available(row_of(conn, row.dataset, row.number, lock=True))
+        require_available(row_of(conn, row.dataset, prepared.base, lock=True))
         # After the version's insertion, which waits for an erasure under way.
         made, _ = insert_version(conn, self._clock, self._sign, prepared.new, by.render(), by.holder)
-        if bytes(self._row(conn, case).sealed_key) != prepared.read_under:
+        is_as_read = bytes(self._row(conn, case).sealed_key) == prepared.read_under
+        if not is_as_read or _base_of(conn, row) != prepared.base:
             raise Conflict(f"the rows of {case} changed while they were read: ask again")
         self._decide(conn, row, by, note, "released", made.number)
         return version_of(made)
@@ -195,6 +200,13 @@ class Desk:
         if row is None:
             raise NotFound(f"there is no quarantine case {case[:64]}")
         return row
+
+
+def _base_of(conn: Connection, case: Row[Any]) -> int:
+    """The version that a case's rows go back into: its own, or what that became when the case beside it was let out."""
+    c = table.cases.c
+    beside = select(func.max(c.released_as)).where(c.dataset == case.dataset, c.number == case.number)
+    return conn.execute(beside).scalar_one() or int(case.number)
 
 
 def _as_text(series: "pl.Series") -> "pl.Series":

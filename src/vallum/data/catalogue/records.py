@@ -10,6 +10,8 @@ __all__ = [
     "class_keys",
     "column_keys",
     "data_sets",
+    "erased",
+    "erased_keys",
     "erasures",
     "export_days",
     "exports",
@@ -192,6 +194,23 @@ erasures = Table(
     Column("dataset", Text, nullable=False),
     Column("report", LargeBinary, nullable=False),  # JSON
     Column("at", Text, nullable=False),
+)
+
+# Who was erased, so that no intake brings them back: marks under a key of their own, both sealed.
+erased = Table(
+    "data_erased",
+    metadata,
+    Column("erasure", Text, primary_key=True),
+    Column("dataset", Text, nullable=False),  # the only one that they were erased from; empty for all
+    Column("sealed", LargeBinary, nullable=False),
+)
+Index("ix_data_erased_dataset", erased.c.dataset)
+
+erased_keys = Table(
+    "data_erased_keys",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
 )
 
 treatment_keys = Table(

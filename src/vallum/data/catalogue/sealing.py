@@ -1,13 +1,15 @@
 """What judging let pass, treated and sealed: a version's rows under its key, and those that are held under theirs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import Row
 
 from vallum.data.catalogue.earlier import EarlierVersions
-from vallum.data.catalogue.model import Against, highest_class
+from vallum.data.catalogue.erased import ERASED
+from vallum.data.catalogue.model import Against, CaseRow, highest_class
 from vallum.data.catalogue.parts import Layout, Parts, carried_content, part_rows
 from vallum.data.catalogue.ports import SignReport
 from vallum.data.catalogue.reversion import rechunked
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from vallum.data.catalogue.judging import Judged
     from vallum.data.catalogue.treating import KeptTreatments, Treating
+    from vallum.data.readers import Staging
 
 __all__ = ["Sealing", "against_of"]
 
@@ -45,8 +48,10 @@ class Sealing:
         self._earlier = earlier
         self._retention_days = retention_days
 
-    def seal(self, row: Row[Any], agreed: Any, judged: "Judged", asked: bytes) -> tuple[NewVersion, NewCase | None]:
-        """Only what passed is kept as rows; of a version that failed, what its case holds."""
+    def seal(
+        self, row: Row[Any], agreed: Any, judged: "Judged", asked: bytes
+    ) -> tuple[NewVersion, tuple[NewCase, ...]]:
+        """Only what passed is kept as rows; of a version that failed, what its cases hold."""
         self._sign.prepare()
         dataset, owner = row.dataset, new_id("dsv")
         key, sealed_key = draw_key(self._keyring, "version", owner)
@@ -61,10 +66,9 @@ class Sealing:
             carried = self._parts.write(key, dataset, owner, judged.columns, frames, schema)
         layout, content = carried
         changed = dict(treating.changed)
-        case = None
+        cases: list[NewCase] = []
         try:
-            if judged.held.height:
-                case = self._held(dataset, judged, treating)
+            cases.extend(self._held(dataset, judged, treating))
         except BaseException:
             self._parts.drop(part.blob for part in layout.parts)
             raise
@@ -78,7 +82,21 @@ class Sealing:
             bytes(row.contract), content, report, report_sha256, layout, sealed_key, judged.held.height, days,
             against=against_of(row), asked=asked,
         )  # fmt: skip
-        return new, case
+        return new, tuple(cases)
+
+    def held_to_anonymity(
+        self, row: Row[Any], agreed: Any, judged: "Judged", staging: "Staging", now: datetime
+    ) -> "Judged":
+        """Before it is sealed: what is to be kept, as it will lie. Raises BadData for what cannot be treated."""
+        from vallum.data.catalogue.anonymity import asks_anonymity, hold_to_anonymity
+
+        of = agreed.table()
+        if not asks_anonymity(of):
+            return judged
+        bad = sorted({reason.row for reason in judged.reasons})
+        purpose = row.purpose or agreed.purpose
+        treating = self._treatments.treating(row.dataset, purpose, judged.treatments, row.file_name, bad)
+        return hold_to_anonymity(judged, of, treating, staging, now)
 
     def _carried(
         self, key: bytes, owner: str, judged: "Judged", schema: "pl.DataFrame", source_sha256: str, held: Sequence[int]
@@ -102,16 +120,29 @@ class Sealing:
             yield treating.apply(frame, first, names)
             first += frame.height
 
-    def _held(self, dataset: str, judged: "Judged", treating: "Treating") -> NewCase:
+    def _held(self, dataset: str, judged: "Judged", treating: "Treating") -> "Iterator[NewCase]":
+        """People who were erased are a case by themselves: who lets a mistyped number out lets nobody in with it."""
+        import polars as pl
+
+        erased = {reason.row for reason in judged.reasons if reason.kind == ERASED}
+        theirs = pl.col(_ROW).is_in(sorted(erased))
+        for mine, rows in ((False, judged.held.filter(~theirs)), (True, judged.held.filter(theirs))):
+            if rows.height:
+                why = tuple(reason for reason in judged.reasons if (reason.row in erased) is mine)
+                yield self._case(dataset, judged, treating, rows, why)
+
+    def _case(
+        self, dataset: str, judged: "Judged", treating: "Treating", rows: "pl.DataFrame", reasons: tuple[CaseRow, ...]
+    ) -> NewCase:
         """Treated like the rest: what is let out later becomes a version, and what is not is nobody's to keep."""
         owner = new_id("qcs")
         key, sealed_key = draw_key(self._keyring, "case", owner)
         names = [_ROW, *(c.name for c in judged.columns)]
-        held = treating.apply(judged.held, 0, names, lenient=True)
+        held = treating.apply(rows, 0, names, lenient=True)
         frames = _in_parts(held.lazy(), len(judged.columns) + 1)
         layout, _ = self._parts.write(key, dataset, owner, judged.columns, frames, held.clear())
         affected = self._earlier.affected(dataset, held.drop(_ROW))
-        return NewCase(owner, judged.columns, judged.reasons, affected, layout, sealed_key)
+        return NewCase(owner, judged.columns, reasons, affected, layout, sealed_key)
 
 
 def against_of(row: Row[Any]) -> Against:

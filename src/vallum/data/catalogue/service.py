@@ -17,6 +17,7 @@ import msgspec
 from sqlalchemy import Connection, Row, select, update
 
 from vallum.data.catalogue import records as table
+from vallum.data.catalogue.erased import ErasedPeople
 from vallum.data.catalogue.erasure import Erasures
 from vallum.data.catalogue.exports import Exports
 from vallum.data.catalogue.field_keys import KeptFieldKeys
@@ -40,6 +41,7 @@ from vallum.data.catalogue.retention import Retention
 from vallum.data.catalogue.shredding import destroy_unused_keys
 from vallum.data.catalogue.treating import KeptTreatments
 from vallum.data.catalogue.treatments import TreatmentPolicy
+from vallum.data.catalogue.verifying import verify_version
 from vallum.data.catalogue.versions import (
     columns_of,
     key_of,
@@ -103,19 +105,24 @@ class DataCatalogue:
         self._clock = clock
         self._open_blobs = open_blobs
         self._tenant = tenant
+        self._sign = sign
         keys = KeptFieldKeys(records, keyring)
         self._parts = Parts(lambda: self._blobs, keys)
         self.treatments = KeptTreatments(records, keyring, keys, finder or _rules)
+        self.erased = ErasedPeople(records, keyring)
         self.intakes = Intakes(
             records, keyring, clock, lambda: self._blobs, self._parts, spool, sign, max_source_bytes=max_source_bytes,
-            treatments=self.treatments, finder=finder or _rules, policy=policy, retention_days=retention_days,
+            treatments=self.treatments, finder=finder or _rules, policy=policy, erased=self.erased,
+            retention_days=retention_days,
         )  # fmt: skip
         self.statistics = PrivateStatistics(records, keyring, clock, self._parts)
         self.field_keys = keys
         self.desk = Desk(records, keyring, clock, self._parts, sign)
         self.exports = Exports(clock)
         self.retention = Retention(clock)
-        self.erasures = Erasures(records, keyring, clock, self._parts, sign, self.intakes, self.treatments)
+        self.erasures = Erasures(
+            records, keyring, clock, self._parts, sign, self.intakes, self.treatments, self.erased
+        )  # fmt: skip
 
     @cached_property
     def _blobs(self) -> BlobStore:
@@ -202,6 +209,13 @@ class DataCatalogue:
     def contract(self, conn: Connection, dataset: str, number: int) -> bytes:
         """Raises NotFound."""
         return bytes(row_of(conn, dataset, number).contract)
+
+    def verify(self, dataset: str, number: int) -> None:
+        """Read every part of a version and hold all of it against what was signed at intake. Raises NotFound,
+        DataUnavailable, DataSetDamaged, SealBroken, and what the signer raises of IntegrityError."""
+        with self._records.read() as conn:
+            row = row_of(conn, dataset, number)
+        verify_version(row, key_of(self._keyring, "version", row), self._parts, self._sign)
 
     def approve(self, conn: Connection, dataset: str, number: int, by: Subject, note: str) -> DataSetVersion:
         """Vouch for a version, for promotions to rest on. Raises NotFound, OwnRequest for whoever took it in,
@@ -318,8 +332,10 @@ class DataCatalogue:
     # Blobs.
 
     def tidy(self) -> None:
-        """Delete blobs that nothing opens any more: of intakes that are over, of keys that were destroyed."""
+        """Delete blobs that nothing opens any more (of intakes that are over, of keys that were destroyed), and seal
+        marks of people who were erased under the newest key."""
         self.intakes.tidy()
+        self.erased.keep_sealed()
         with self._records.write() as conn:
             if destroy_unused_keys(conn):
                 erase_copies(conn)

@@ -36,10 +36,12 @@ _HIDES = (Hash, Tokenise, Mask)  # what is left stands for a person, and tells n
 
 @dataclass(frozen=True, slots=True)
 class TreatmentPolicy:
-    """`must_treat` are categories (credential, health, …) and classes; `otherwise` what happens where nobody did."""
+    """`must_treat` are categories (credential, health, …) and classes; `otherwise` what happens where nobody did;
+    `erased` what becomes of rows of people who were erased: they are held, or the version is refused."""
 
     must_treat: tuple[str, ...] = ("credential",)
     otherwise: Literal["treat", "refuse"] = "treat"
+    erased: Literal["hold", "refuse"] = "hold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +68,18 @@ class ColumnTreatment:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a contract asks for: by column, by class or category, and whether all values are read to classify them."""
+    """What a contract asks for: by column, by class or category, whether all values are read to classify them, and
+    whether people who were erased are reason to refuse it all."""
 
     columns: Mapping[str, Planned]
     classes: Mapping[str, Planned]
     reads_all: bool = False
+    refuses_erased: bool = False
 
 
 def asked(contract: Contract, of: ContractTable) -> Asked:
-    """Custom properties: a column's `treatment`, a table's `treatments` by class or category and its `classification`.
+    """Custom properties: a column's `treatment`; a table's `treatments` by class or category, `classification` and
+    `erased`.
 
     Raises BadContract, with every problem, for what is none of these or cannot be held to what the contract asks else.
     """
@@ -109,9 +114,12 @@ def asked(contract: Contract, of: ContractTable) -> Asked:
     reading = _custom(of.carried, "classification")
     if reading not in (None, "sample", "full"):
         problems.append("classification: sample or full is due: whether a sample of the rows is read, or all of them")
+    erased = _custom(of.carried, "erased")
+    if erased not in (None, "hold", "refuse"):
+        problems.append("erased: hold or refuse is due: what becomes of rows of people who were erased")
     if problems:
         raise BadContract(problems)
-    return Asked(columns, classes, reading == "full")
+    return Asked(columns, classes, reading == "full", erased == "refuse")
 
 
 def requires(policy: TreatmentPolicy, found: Classification, evidence: Collection[Evidence]) -> tuple[str, ...]:

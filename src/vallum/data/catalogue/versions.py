@@ -210,10 +210,14 @@ def layout_of(row: Row[Any]) -> Layout:
 
 
 def version_of(row: Row[Any]) -> DataSetVersion:
-    decoded: dict[str, Any] = {
-        "columns": columns_of(row),
-        "dropped": msgspec.json.decode(row.dropped, type=tuple[str, ...]),
-    }
+    """Raises DataSetDamaged for a record that nobody here wrote."""
+    try:
+        decoded: dict[str, Any] = {
+            "columns": columns_of(row),
+            "dropped": msgspec.json.decode(row.dropped, type=tuple[str, ...]),
+        }
+    except (msgspec.MsgspecError, TypeError, ValueError) as e:
+        raise DataSetDamaged(f"what the database says of {row.dataset}/{row.number} cannot be read") from e
     return DataSetVersion(**_plain(row, DataSetVersion, decoded), **decoded)
 
 

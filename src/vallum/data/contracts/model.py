@@ -38,12 +38,14 @@ class Metric(StrEnum):
     FEATURE_DRIFT = "featureDrift"
     GROUP_RATES = "groupRates"
     LEAKAGE = "leakage"
+    ANONYMITY = "anonymity"
     TEXT = "text"  # for people: no check
 
     @property
     def is_own(self) -> bool:
         return self in (
             Metric.NULL_SPIKE, Metric.LABEL_DRIFT, Metric.FEATURE_DRIFT, Metric.GROUP_RATES, Metric.LEAKAGE,
+            Metric.ANONYMITY,
         )  # fmt: skip
 
 

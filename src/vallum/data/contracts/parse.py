@@ -327,14 +327,14 @@ def _check_pattern(r: _Reader, path: Path, pattern: Any) -> None:
 
 _LIBRARY = tuple(metric.value for metric in Metric if not metric.is_own and metric is not Metric.TEXT)
 _OWN = tuple(metric.value for metric in Metric if metric.is_own)
-_OF_TABLES = (Metric.ROW_COUNT, Metric.DUPLICATE_VALUES, Metric.GROUP_RATES, Metric.LEAKAGE)
+_OF_TABLES = (Metric.ROW_COUNT, Metric.DUPLICATE_VALUES, Metric.GROUP_RATES, Metric.LEAKAGE, Metric.ANONYMITY)
 _ARGUMENTS: dict[Metric, tuple[str, ...]] = {
     Metric.INVALID_VALUES: ("validValues", "pattern"), Metric.MISSING_VALUES: ("missingValues",),
     Metric.DUPLICATE_VALUES: ("properties",), Metric.NULL_VALUES: (), Metric.ROW_COUNT: (),
     Metric.NULL_SPIKE: ("budget", "floor"), Metric.LABEL_DRIFT: ("budget", "floor", "method", "limit"),
     Metric.FEATURE_DRIFT: ("budget", "floor", "method", "limit"),
     Metric.GROUP_RATES: ("label", "positive", "group", "groups", "minRatio"),
-    Metric.LEAKAGE: ("properties",),
+    Metric.LEAKAGE: ("properties",), Metric.ANONYMITY: ("quasiIdentifiers", "k", "sensitive", "l"),
 }  # fmt: skip
 
 
@@ -412,12 +412,14 @@ def _arguments(
                 _check_pattern(r, at, found)
                 if kind is not None and kind is not Kind.STRING:
                     r.problem(at, f"patterns are for strings, and this is {kind}")
-            case "properties":
+            case "properties" | "quasiIdentifiers":
                 listed = found if isinstance(found, list) else []
                 if not listed or not all(isinstance(item, str) and item in (names or ()) for item in listed):
                     r.problem(at, "a list of the table's properties is due")
-            case "label" | "group" if found not in (names or ()):
+            case "label" | "group" | "sensitive" if not isinstance(found, str) or found not in (names or ()):
                 r.problem(at, "one of the table's properties is due")
+            case "k" | "l" if not isinstance(found, int) or isinstance(found, bool) or not 2 <= found <= 1_000_000:
+                r.problem(at, "a whole number from 2 on is due: everybody is alike with themselves")
             case "validValues" | "missingValues" | "groups":
                 if not isinstance(found, list) or not found or any(isinstance(i, dict | list) for i in found):
                     r.problem(at, "a list of values is due")
@@ -432,7 +434,23 @@ def _arguments(
     for key in ("label", "positive", "group", "groups") if metric is Metric.GROUP_RATES else ():
         if key not in entry:
             r.problem(path, f"{key} is due")
+    if metric is Metric.ANONYMITY:
+        _check_anonymity(r, path, entry)
     return MappingProxyType(dict(entry))
+
+
+def _check_anonymity(r: _Reader, path: Path, entry: Mapping[str, Any]) -> None:
+    for key in ("quasiIdentifiers", "k"):
+        if key not in entry:
+            r.problem(path, f"{key} is due")
+    if ("sensitive" in entry) != ("l" in entry):
+        r.problem(path, "sensitive and l are due together: of which column, and how many values")
+    quasi = entry.get("quasiIdentifiers")
+    if isinstance(quasi, list) and all(isinstance(name, str) for name in quasi):
+        if len(set(quasi)) != len(quasi):
+            r.problem((*path, "quasiIdentifiers"), "one stands twice")
+        if entry.get("sensitive") in quasi:
+            r.problem((*path, "sensitive"), "it is a quasi-identifier too: rows alike in it have one value of it")
 
 
 def _is_bound(operator: str, bound: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from vallum.data.contracts.model import Contract, ContractTable, Metric, Property, Rule
 from vallum.data.contracts.patterns import portable_pattern
+from vallum.data.gates.anonymity import Anonymity
 from vallum.data.gates.drift import FeatureDrift, GroupRates, LabelDrift, NullSpike, null_predicate
 from vallum.data.gates.engines.port import Engine, EngineFailed
 from vallum.data.gates.learned import FLOOR, History
@@ -19,7 +20,7 @@ from vallum.data.gates.rules import HasLength, InRange, InSet, Matches, NoFormul
 from vallum.data.gates.whole import HasColumns, IsFresh, IsUnique, NoDuplicates, NoLeakage, RefersTo, RowCount
 from vallum.data.table import BadData, Column, Kind, Table
 
-__all__ = ["Unavailable", "checks_of", "types_of"]
+__all__ = ["Unavailable", "anonymity_of", "checks_of", "named_once", "types_of"]
 
 _BUDGET = 0.01  # false alarms a version, over all learned checks together
 _BINS = 10
@@ -83,7 +84,7 @@ def checks_of(
     if not any(isinstance(check, RowCount) for check in made):
         made.append(RowCount())
     made += _freshness(contract, table)
-    return _named_once(made)
+    return named_once(made)
 
 
 def _of_property(p: Property, text_source: bool) -> list[Check]:
@@ -239,12 +240,20 @@ def _of_table(rule: Rule, table: ContractTable, evaluation: Table | None) -> lis
                     arguments.get("minRatio", 0.8),
                 )
             ]  # fmt: skip
+        case Metric.ANONYMITY:
+            return [anonymity_of(rule)]
         case Metric.LEAKAGE:
             if evaluation is None:
                 return [Unavailable("leakage", "no evaluation set was given")]
             return [NoLeakage(evaluation, tuple(arguments.get("properties", everything)))]
         case _:
             return []
+
+
+def anonymity_of(rule: Rule) -> Anonymity:
+    """The check that a rule of a table asks for."""
+    said = rule.arguments
+    return Anonymity(tuple(said["quasiIdentifiers"]), said["k"], said.get("sensitive", ""), said.get("l", 0))
 
 
 def _freshness(contract: Contract, table: ContractTable) -> list[Check]:
@@ -257,7 +266,7 @@ def _freshness(contract: Contract, table: ContractTable) -> list[Check]:
     return made
 
 
-def _named_once(checks: Sequence[Check]) -> list[Check]:
+def named_once(checks: Sequence[Check]) -> list[Check]:
     """Equal checks once; others of one name are numbered."""
     made: dict[str, Check] = {}
     for check in checks:

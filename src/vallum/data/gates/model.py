@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import narwhals as nw
 
 __all__ = [
+    "Alike",
     "Check",
     "Expression",
     "Failed",
@@ -45,6 +46,10 @@ class Operations(Protocol):
     """What engines do each in their own way."""
 
     def matches(self, column: str, pattern: str) -> "nw.Expr": ...
+
+    def length(self, column: str) -> "nw.Expr":
+        """Of texts, in Unicode code points."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,20 @@ class Shared:
         return f"shared {id(self.other)} {self.columns!r}"
 
 
-Measure = Expression | Repeats | Orphans | Shared
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """How many groups of rows that are equal in `columns` there are, by their rows and by their different values in
+    `sensitive` (1 without): `{(rows, values): groups}`. Nulls are equal, and NaN is null."""
+
+    columns: tuple[str, ...]
+    sensitive: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"alike {self.columns!r} {self.sensitive!r}"
+
+
+Measure = Expression | Repeats | Orphans | Shared | Alike
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,14 +200,11 @@ class HasLength(RowRule):
     maximum: int | None = None
 
     def violation(self, table: Table) -> Callable[[Operations], "nw.Expr"]:
-        import narwhals as nw
-
         _column(table, self.column, Kind.STRING)
-        length = nw.col(self.column).str.len_chars
         if self.maximum is None:
-            return lambda _: length() < self.minimum
+            return lambda ops: ops.length(self.column) < self.minimum
         most = self.maximum
-        return lambda _: (length() < self.minimum) | (length() > most)
+        return lambda ops: (ops.length(self.column) < self.minimum) | (ops.length(self.column) > most)
 
     def says(self) -> str:
         return "are too short or too long"

@@ -6,6 +6,7 @@ from typing import Any
 
 from vallum.data.gates.engines.port import Engine, EngineFailed
 from vallum.data.gates.model import (
+    Alike,
     Check,
     Expression,
     Failed,
@@ -33,17 +34,17 @@ def run_checks(
     *,
     now: datetime,
     step: Step | None = None,
-    scalars: Callable[[Sequence[Expression]], Mapping[str, Any]] | None = None,
+    scalars: Callable[[Sequence[Expression | Repeats]], Mapping[str, Any]] | None = None,
 ) -> GateReport:
     """Every check's outcome, in their order. One pass takes all scalars; repeats, references and leakage each take
     one more over their columns. `now` is aware. Raises ValueError for two checks of one name.
 
-    `scalars` measures all scalars in the engine's place, where somebody reads the table at the same time; it raises
-    EngineFailed like the engine, which is then asked for them one by one.
+    `scalars` measures all scalars in the engine's place, where somebody reads the table at the same time, and such of
+    the repeats as it can; it raises EngineFailed like the engine, which is then asked for them one by one.
     """
     if len({check.name for check in checks}) != len(checks):
         raise ValueError("two checks have one name: their outcomes could not be told apart")
-    run = _Run(table, engine, step or (lambda _: None), scalars or (lambda asked: engine.scalars(table, asked)))
+    run = _Run(table, engine, step or (lambda _: None), scalars)
     planned: dict[str, Sequence[Measure]] = {}
     settled: dict[str, Outcome] = {}
     for check in checks:
@@ -77,9 +78,9 @@ class _Run:
         table: Table,
         engine: Engine,
         step: Step,
-        scalars: Callable[[Sequence[Expression]], Mapping[str, Any]],
+        together: Callable[[Sequence[Expression | Repeats]], Mapping[str, Any]] | None,
     ) -> None:
-        self._table, self._engine, self._step, self._scalars = table, engine, step, scalars
+        self._table, self._engine, self._step, self._together = table, engine, step, together
         self.numbers: dict[str, Any] = {}
         self.failures: dict[str, str] = {}
 
@@ -88,11 +89,15 @@ class _Run:
         scalars = [m for m in once.values() if isinstance(m, Expression)]
         self._step(f"{len(scalars)} measures in one pass")
         try:
-            self.numbers |= self._scalars(scalars)
+            if self._together is not None:
+                repeats = [m for m in once.values() if isinstance(m, Repeats)]
+                self.numbers |= self._together([*scalars, *repeats])
+            else:
+                self.numbers |= self._engine.scalars(self._table, scalars)
         except EngineFailed:
             self._one_by_one(scalars)
         for measure in once.values():
-            if not isinstance(measure, Expression):
+            if not isinstance(measure, Expression) and measure.key not in self.numbers:
                 self._heavy(measure)
 
     def _one_by_one(self, scalars: Sequence[Expression]) -> None:
@@ -103,7 +108,7 @@ class _Run:
             except EngineFailed as e:
                 self.failures[scalar.key] = str(e)
 
-    def _heavy(self, measure: Repeats | Orphans | Shared) -> None:
+    def _heavy(self, measure: Repeats | Orphans | Shared | Alike) -> None:
         try:
             match measure:
                 case Repeats():
@@ -115,6 +120,9 @@ class _Run:
                 case Shared():
                     self._step(f"rows shared with {measure.other.name}")
                     self.numbers[measure.key] = self._engine.shared(self._table, measure)
+                case Alike():
+                    self._step(f"rows alike in {', '.join(measure.columns[:5])}")
+                    self.numbers[measure.key] = self._engine.alike(self._table, measure)
         except EngineFailed as e:
             self.failures[measure.key] = str(e)
 

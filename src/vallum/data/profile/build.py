@@ -10,8 +10,9 @@ million values, with a chance of 0.0003.
 
 import io
 import secrets
-from collections.abc import Callable, Collection
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,7 +20,7 @@ from vallum.data.profile.model import ColumnProfile, Scalar, TableProfile
 from vallum.data.profile.sketch import DistinctSketch
 from vallum.data.readers.parquet import refusing_broken
 from vallum.data.spool import Spool
-from vallum.data.table import Column, Kind, Table
+from vallum.data.table import Column, Kind, Table, lengths_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,6 +32,7 @@ _TOP = 20
 _BINS = 20
 SAMPLE = 100_000
 _DRAWN = "__vallum_drawn"
+_PICKED = 4  # batches whose texts are held for the few rows drawn of them: a copy's cost is of the copy, not of rows
 _TRIED = 4  # times FEW: rows of a batch that tell a column of many values
 _MAX_SPAN = 1 << 14  # from the least to the greatest integer of a batch, to count them in an array
 _HANDFUL = 16
@@ -61,7 +63,7 @@ def profile_table(
 
 
 class Profiling:
-    """A table's profile as it grows. For one thread. Close it."""
+    """A table's profile as it grows. For one thread at a time. Close it."""
 
     def __init__(
         self,
@@ -101,8 +103,8 @@ class Profiling:
                     progress(self.rows)
 
     def look(self, batch: "pl.DataFrame") -> None:
-        """Rows that somebody else reads, with all columns. Raises nothing: what fails here is not the reader's. `rows`
-        is then not what was read, and `read` says why."""
+        """Rows that somebody else reads, with all columns, and such `lengths_of` texts as he measured. Raises nothing:
+        what fails here is not the reader's. `rows` is then not what was read, and `read` says why."""
         import polars as pl
 
         if self._failed:
@@ -111,6 +113,23 @@ class Profiling:
             self._growing.add(batch)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, TypeError, ValueError):
             self._failed = True
+
+    @contextmanager
+    def looking_beside(self) -> "Iterator[Callable[[pl.DataFrame], None]]":
+        """`look` in a second thread, one batch behind whoever reads, so that both have work. All batches were looked at
+        when the context ends."""
+        behind: Future[None] | None = None
+        with ThreadPoolExecutor(1, "vallum-profile") as thread:
+
+            def look(batch: "pl.DataFrame") -> None:
+                nonlocal behind
+                if behind is not None:
+                    behind.result()
+                behind = thread.submit(self.look, batch)
+
+            yield look
+            if behind is not None:
+                behind.result()
 
     @property
     def rows(self) -> int:
@@ -144,9 +163,11 @@ class _Growing:
         self._stack.close()
 
     def add(self, batch: "pl.DataFrame") -> None:
+        there = frozenset(batch.columns)
         for column in self.columns:
-            column.add(batch.get_column(column.of.name))
-        self.sample.add(batch)
+            chars = lengths_of(column.of.name)
+            column.add(batch.get_column(column.of.name), batch.get_column(chars) if chars in there else None)
+        self.sample.add(batch.select(column.of.name for column in self.columns))
         self.rows += batch.height
 
 
@@ -163,6 +184,8 @@ class _Sample:
         self._random = np.random.default_rng(seed)
         self._kept: pl.DataFrame | None = None
         self._waiting: list[pl.DataFrame] = []
+        self._picked: list[pl.DataFrame] = []  # which still hold on to their batches
+        self._rows = 0  # of both
         self._bar = 1.0
 
     def add(self, batch: "pl.DataFrame") -> None:
@@ -174,17 +197,28 @@ class _Sample:
             many = int(self._random.binomial(batch.height, self._bar))
             if not many:
                 return
-            taken = _copied(batch[np.sort(self._random.choice(batch.height, many, replace=False))])
+            taken = batch[np.sort(self._random.choice(batch.height, many, replace=False))]
         drawn = pl.Series(_DRAWN, self._random.random(taken.height) * self._bar)
-        self._waiting.append(taken.with_columns(drawn))
-        if sum(frame.height for frame in self._waiting) > SAMPLE:
+        self._picked.append(taken.with_columns(drawn))
+        self._rows += taken.height
+        if self._rows > SAMPLE:
             self._settle()
+        elif len(self._picked) == _PICKED:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        import polars as pl
+
+        if self._picked:
+            self._waiting.append(_copied(pl.concat(self._picked, rechunk=False)))
+            self._picked = []
 
     def _settle(self) -> None:
         import polars as pl
 
+        self._let_go()
         joined = pl.concat([*([self._kept] if self._kept is not None else []), *self._waiting], rechunk=False)
-        self._waiting = []
+        self._waiting, self._rows = [], 0
         self._kept = _smallest(joined, SAMPLE)
         if self._kept.height == SAMPLE:
             self._bar = float(self._kept.get_column(_DRAWN).max())  # type: ignore[arg-type]  # of numbers
@@ -192,7 +226,7 @@ class _Sample:
     def frame(self, table: Table, rows: int) -> "pl.DataFrame":
         import polars as pl
 
-        if self._waiting:
+        if self._rows:
             self._settle()
         if self._kept is None:
             return pl.DataFrame(schema=table.frame.collect_schema())
@@ -227,7 +261,8 @@ class _Column:
     def __init__(self, of: Column, seed: int, stack: ExitStack, folder: Path | None, exact: bool) -> None:
         self.of = of
         self._seed, self._stack, self._folder, self._exact = seed, stack, folder, exact
-        self._nulls = self.values = self.chars = 0
+        self._nulls = self.values = 0
+        self.chars = 0.0
         self._counts: dict[Any, int] | None = {} if of.kind in _COMPARED else None
         self._spool: Spool | DistinctSketch | None = None
         self._low: Any = None
@@ -236,11 +271,14 @@ class _Column:
         self._shortest: int | None = None
         self._longest: int | None = None
 
-    def add(self, series: "pl.Series") -> None:
+    def add(self, series: "pl.Series", chars: "pl.Series | None" = None) -> None:
+        """`chars` is how long each text is, if that is known."""
         import polars as pl
 
-        if self.of.is_float and series.is_nan().any():
+        total: Any = series.sum() if self.of.kind in (Kind.INTEGER, Kind.NUMBER) else None
+        if self.of.is_float and total != total and series.is_nan().any():  # one that is none makes the sum none
             series = series.fill_nan(None)
+            total = series.sum()
         nulls = series.null_count()
         self._nulls += nulls
         if nulls:
@@ -254,18 +292,12 @@ class _Column:
             low, high = series.min(), series.max()
             self._low = low if self._low is None else min(self._low, low)
             self._high = high if self._high is None else max(self._high, high)
-            if self.of.kind in (Kind.INTEGER, Kind.NUMBER):
-                self._sum += float(series.sum())
-        elif self.of.kind is Kind.STRING:
-            lengths = series.str.len_chars()
-            shortest, longest = int(lengths.min() or 0), int(lengths.max() or 0)  # type: ignore[arg-type]  # numbers
-            self.chars += int(lengths.sum())
-            self._shortest = shortest if self._shortest is None else min(self._shortest, shortest)
-            self._longest = longest if self._longest is None else max(self._longest, longest)
+        if total is not None:
+            self._sum += float(total)
         if self.of.kind in _COMPARED:
-            self._distinguish(series)
+            self._distinguish(series, chars)
 
-    def _distinguish(self, series: "pl.Series") -> None:
+    def _distinguish(self, series: "pl.Series", chars: "pl.Series | None") -> None:
         import polars as pl
 
         if self._counts is not None:
@@ -275,6 +307,10 @@ class _Column:
                 for value, number in counted:
                     key = value + 0.0 if isinstance(value, float) else value
                     self._counts[key] = self._counts.get(key, 0) + number
+                if self.of.kind is Kind.STRING:
+                    lengths = [len(value) for value, _ in counted]
+                    total = sum(len(value) * number for value, number in counted)
+                    self._measure(min(lengths), max(lengths), total)
                 if len(self._counts) <= FEW:
                     return
                 series = pl.Series([], dtype=series.dtype)
@@ -284,18 +320,27 @@ class _Column:
             self._counts = None
             self._spool.add(self._hashed(known))
         if self._spool is not None and len(series):
+            if self.of.kind is Kind.STRING:
+                found: Any = series.str.len_chars() if chars is None else chars
+                self._measure(found.min(), found.max(), found.mean() * len(series))  # a sum might not fit its 32 bits
             self._spool.add(self._hashed(series))
+
+    def _measure(self, shortest: int, longest: int, chars: float) -> None:
+        self._shortest = shortest if self._shortest is None else min(self._shortest, shortest)
+        self._longest = longest if self._longest is None else max(self._longest, longest)
+        self.chars += chars
 
     def _known(self, series: "pl.Series") -> "list[tuple[Any, int]] | None":
         """How often each text of a handful is there, by their hashes: a quarter of the cost of grouping. None where
         there are others too. One that takes another's hash is as rare as in counting distinct values."""
+        import numpy as np
         import polars as pl
 
         if series.dtype != pl.String or not self._counts or len(self._counts) > _HANDFUL:
             return None
         texts = list(self._counts)
         hashes = series.hash(self._seed).to_numpy()
-        rows = [int((hashes == own).sum()) for own in pl.Series(texts).hash(self._seed).to_list()]
+        rows = [int(np.count_nonzero(hashes == own)) for own in pl.Series(texts).hash(self._seed).to_list()]
         return list(zip(texts, rows, strict=True)) if sum(rows) == len(series) else None
 
     def _hashed(self, series: "pl.Series") -> Any:
@@ -381,6 +426,8 @@ def _dense(series: "pl.Series") -> "tuple[pl.Series, list[int]] | None":
     if len(series) <= _MAX_SPAN or not (series.dtype.is_signed_integer() or series.dtype == pl.Date):
         return None
     physical = series.to_physical()
+    if abs(int(physical[0]) - int(physical[-1])) > _MAX_SPAN:  # mostly as telling as looking at all of them
+        return None
     low, high = int(physical.min() or 0), int(physical.max() or 0)  # type: ignore[arg-type]  # integers
     if series.dtype == pl.Int128 or high - low > _MAX_SPAN:
         return None

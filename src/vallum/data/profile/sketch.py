@@ -27,13 +27,15 @@ class DistinctSketch:
         self._kept_most = kept
         self._kept: np.ndarray[Any, Any] = np.empty(0, np.uint64)
         self._waiting: list[np.ndarray[Any, Any]] = []
+        self._many = 0  # of those
         self._bar = (1 << 64) - 1
 
     def add(self, hashes: "np.ndarray[Any, Any]") -> None:
         small = hashes[hashes <= self._bar]
         if len(small):
             self._waiting.append(small)
-            if sum(map(len, self._waiting)) > _WAITING:
+            self._many += len(small)
+            if self._many > _WAITING:
                 self._settle()
 
     def distinct(self) -> int:
@@ -56,6 +58,6 @@ class DistinctSketch:
             found.sort()  # several times faster here than np.unique
             found = found[np.concatenate([[True], found[1:] != found[:-1]])]
             self._kept = found[: self._kept_most].copy()
-            self._waiting = []
+            self._waiting, self._many = [], 0
             if len(self._kept) == self._kept_most:
                 self._bar = int(self._kept[-1])

@@ -10,6 +10,7 @@ from typing import Any
 
 __all__ = ["BINARY", "I32", "I64", "LIST", "STRUCT", "Items", "Struct", "parse_struct", "render_struct"]
 
+_TWICE = "a field twice"
 _MAX_DEPTH = 16  # the format's own structures nest to eight
 _TRUE, _FALSE = 1, 2
 _BYTES = (1, 2, 3)  # one each; booleans too, where they stand in a list
@@ -40,7 +41,7 @@ class Struct(dict[int, Any]):
     def put(self, number: int, kind: int, value: Any) -> None:
         """Raises ValueError for a field that is there: of two, readers may take the one or the other."""
         if number in self:
-            raise ValueError("a field twice")
+            raise ValueError(_TWICE)
         self[number] = value
         self.kinds += bytes([kind])
 
@@ -57,10 +58,11 @@ def parse_struct(raw: bytes, at: int = 0, depth: int = 0) -> tuple[Struct, int]:
     """What stands at `at`, and where it ends. Raises ValueError or IndexError for bytes that are none."""
     if depth > _MAX_DEPTH:
         raise ValueError("nested too deep")
-    found, number = Struct(), 0
+    found, kinds, number = Struct(), bytearray(), 0
     while True:
         head, at = raw[at], at + 1
         if head == 0:
+            found.kinds = bytes(kinds)
             return found, at
         kind = head & 15
         if head >> 4:
@@ -71,7 +73,10 @@ def parse_struct(raw: bytes, at: int = 0, depth: int = 0) -> tuple[Struct, int]:
             value: Any = kind == _TRUE
         else:
             value, at = _value(raw, at, kind, depth)
-        found.put(number, kind, value)
+        if number in found:
+            raise ValueError(_TWICE)
+        found[number] = value
+        kinds.append(kind)
 
 
 def render_struct(struct: Struct) -> bytes:
@@ -92,10 +97,10 @@ def render_struct(struct: Struct) -> bytes:
 
 
 def _value(raw: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
-    if kind in _BYTES:
-        return raw[at], at + 1
     if kind in _INTEGERS:
         return _signed(raw, at)
+    if kind in _BYTES:
+        return raw[at], at + 1
     if kind == _DOUBLE:
         return raw[at : _within(raw, at + 8)], at + 8
     if kind == BINARY:
@@ -153,7 +158,9 @@ def _number(raw: bytes, at: int) -> tuple[int, int]:
 
 
 def _signed(raw: bytes, at: int) -> tuple[int, int]:
-    value, at = _number(raw, at)
+    value, at = raw[at], at + 1
+    if value > 127:  # few are: a footer of many columns is mostly small numbers, and read number by number
+        value, at = _number(raw, at - 1)
     return (value >> 1) ^ -(value & 1), at
 
 

@@ -1,7 +1,8 @@
 """The erasure of what people and models wrote: contents that the ledger keeps sealed beside its entries.
 
 A content is somebody's when it names them, or when the exchange was made on their behalf; then everything of that
-exchange goes, the question with the answer. Its entry stays, with digests that nothing tests a guess against.
+exchange goes, the question with the answer. Its entry stays, with digests that nothing tests a guess against. What is
+under legal hold stays until that ends.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.gate import Gate
 from vallum.kernel.ledger.entry import Entry
 from vallum.kernel.ledger.erasing import ERASURE_KIND, MAX_ERASED_AT_ONCE, erase_contents, kept_contents
+from vallum.kernel.ledger.holds import Holds, load_holds
 from vallum.kernel.ledger.ports import Keys
 from vallum.kernel.store.records import Records
 from vallum.kernel.values import AssetRef, Subject
@@ -37,11 +39,17 @@ class ExchangeEraser:
         self._by = by
 
     def find(self, whom: Identifiers) -> list[FoundAt]:
-        found, names = dict[str, None](), dict[str, int]()
+        """What a legal hold keeps stands by itself, by the first hold that does."""
+        holds, found, names = self._holds(), dict[str, set[str]](), dict[str, dict[str, int]]()
+        why: dict[str, str] = {}
         for entry, name in self._theirs(whom):
-            found[entry.entry_id] = None
-            names[name] = names.get(name, 0) + 1
-        return [FoundAt(_PLACE, _KIND, len(found), names)] if found else []
+            hold = holds.holding(entry)
+            place = _PLACE if hold is None else f"{_PLACE}, hold {hold.id}"
+            why[place] = "" if hold is None else hold.reason
+            found.setdefault(place, set()).add(entry.entry_id)
+            counts = names.setdefault(place, {})
+            counts[name] = counts.get(name, 0) + 1
+        return [FoundAt(place, _KIND, len(found[place]), names[place], why[place]) for place in sorted(found)]
 
     def unsearchable(self, whom: Identifiers) -> list[FoundAt]:
         """Nothing: contents are kept as they were said."""
@@ -52,10 +60,12 @@ class ExchangeEraser:
         return []
 
     def is_held(self, found: Sequence[FoundAt]) -> bool:
-        return False
+        holds = self._holds()
+        return all(holds.in_force(one.place.rpartition(" ")[2]) for one in found if one.kind == _KIND)
 
     def erase(self, whom: Identifiers, erasure: str, reference: str, keep: ErasingStep) -> Iterator[ErasureStep]:
-        theirs = list(dict.fromkeys(entry.entry_id for entry, _ in self._theirs(whom)))
+        holds = self._holds()
+        theirs = list(dict.fromkeys(e.entry_id for e, _ in self._theirs(whom) if holds.holding(e) is None))
         for first in range(0, len(theirs), MAX_ERASED_AT_ONCE):
             ids = theirs[first : first + MAX_ERASED_AT_ONCE]
             context: dict[str, str | int] = {
@@ -69,6 +79,10 @@ class ExchangeEraser:
                 )
                 keep(change.conn, step)
             yield step
+
+    def _holds(self) -> Holds:
+        with self._records.read() as conn:
+            return load_holds(conn)
 
     def _theirs(self, whom: Identifiers) -> Iterator[tuple[Entry, str]]:
         """A page is one short read: writers wait for none of it. Raises ContentMismatch for one that was altered."""

@@ -47,7 +47,8 @@ class ErasureStep(msgspec.Struct, frozen=True):
 
 class SubjectErasure(msgspec.Struct, frozen=True):
     """One person's erasure. `fingerprints` tell whether the same was asked before, and nothing without the root key;
-    the identifiers themselves are destroyed when it is done. `before` are earlier erasures of the same identifiers."""
+    the identifiers themselves are destroyed when it is done. `before` are earlier erasures of the same identifiers;
+    `kept_out` says that intake knows them by their marks."""
 
     id: str
     reference: str
@@ -65,3 +66,4 @@ class SubjectErasure(msgspec.Struct, frozen=True):
     problem: str = ""
     finished_at: str | None = None
     report_sha256: str = ""
+    kept_out: bool = False

@@ -32,7 +32,8 @@ class Eraser(Protocol):
         ...
 
     def is_held(self, found: Sequence[FoundAt]) -> bool:
-        """Whether something of what was found is still under legal hold. Quick: reads no data."""
+        """Whether all that was found in places of this kind is still under legal hold, as it is where nothing was.
+        Quick: reads no data."""
         ...
 
     def erase(self, whom: Identifiers, erasure: str, reference: str, keep: ErasingStep) -> Iterator[ErasureStep]:

@@ -16,6 +16,7 @@ from typing import Any, get_args
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
+from vallum.data.catalogue.erased import ErasedPeople
 from vallum.data.catalogue.model import check_reason, check_words
 from vallum.data.catalogue.ports import SignReport
 from vallum.data.subjects import records as table
@@ -65,15 +66,18 @@ class SubjectErasures:
         gate: Gate,
         sign: SignReport,
         erasers: Sequence[Eraser],
+        erased: ErasedPeople,
         by: Subject,
     ) -> None:
-        """`erasers` know every place there is; `by` is who carries out: the platform itself."""
+        """`erasers` know every place there is, `erased` who may not come back; `by` is who carries out: the platform
+        itself."""
         self._records = records
         self._keyring = keyring
         self._clock = clock
         self._gate = gate
         self._sign = sign
         self._erasers = tuple(erasers)
+        self._erased = erased
         self._by = by
         self._going_on = Lock()
 
@@ -111,15 +115,19 @@ class SubjectErasures:
         """Before anything is recorded: a reason is kept, and names nobody. Raises Invalid, NotFound."""
         with self._records.read() as conn:
             row = self._row(conn, erasure)
-        if row.sealed and self._identifiers(row).named_in(text):
+        if (row.sealed and self._identifiers(row).named_in(text)) or self._erased.names(erasure, text):
             raise Invalid("reason: it is kept, so that it says why and not whom")
 
     def approve(self, conn: Connection, erasure: str, by: Subject, reason: str) -> SubjectErasure:
-        """From now on it is carried out. Raises NotFound, ErasureDecided, OwnRequest for whoever asked, Invalid."""
+        """From now on it is carried out, and no intake that is judged brings them back. Raises NotFound,
+        ErasureDecided, OwnRequest for whoever asked, Invalid."""
         row = self._row(conn, erasure)
         if row.requested_by == by.render() or (row.holder and row.holder == by.holder):
             raise OwnRequest("you asked for this erasure yourself: somebody else approves it")
         self._decide(conn, row, by, "approved", check_reason(reason))
+        found = msgspec.json.decode(bytes(row.found), type=tuple[FoundAt, ...])
+        columns = {name for one in found if one.kind in ("version", "case") for name in one.columns}
+        self._erased.mark(conn, erasure, self._identifiers(row).values, sorted(columns))
         return self.erasure(conn, erasure)
 
     def cancel(self, conn: Connection, erasure: str, by: Subject, reason: str) -> SubjectErasure:
@@ -127,6 +135,16 @@ class SubjectErasures:
         row = self._row(conn, erasure)
         self._decide(conn, row, by, "cancelled", check_reason(reason), sealed=b"")
         erase_copies(conn)
+        return self.erasure(conn, erasure)
+
+    def readmit(self, conn: Connection, erasure: str, reason: str) -> SubjectErasure:
+        """Intake lets them in again: they gave their consent. What was erased stays erased. Raises NotFound, Conflict
+        before it is done, Invalid."""
+        row = self._row(conn, erasure)
+        check_reason(reason)
+        if row.state != "done":
+            raise Conflict(f"{erasure} is {row.state}: who is being erased does not come back")
+        self._erased.forget(conn, erasure)
         return self.erasure(conn, erasure)
 
     # Looking.
@@ -239,7 +257,7 @@ class SubjectErasures:
         if row.state != "held":
             return False
         held = msgspec.json.decode(bytes(row.held), type=tuple[FoundAt, ...])
-        return any(eraser.is_held(held) for eraser in self._erasers)
+        return bool(held) and all(eraser.is_held(held) for eraser in self._erasers)
 
     def _found(self, whom: Identifiers) -> tuple[FoundAt, ...]:
         return tuple(found for eraser in self._erasers for found in eraser.find(whom))
@@ -281,6 +299,7 @@ class SubjectErasures:
             decided_by=row.decided_by, decided_at=row.decided_at, note=row.note,
             held=msgspec.json.decode(bytes(row.held), type=tuple[FoundAt, ...]), problem=row.problem,
             finished_at=row.finished_at, report_sha256=row.report_sha256,
+            kept_out=self._erased.keeps_out(conn, row.id),
         )  # fmt: skip
 
     def _decide(self, conn: Connection, row: Row[Any], by: Subject, state: str, note: str, **more: Any) -> None:

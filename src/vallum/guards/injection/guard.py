@@ -236,14 +236,15 @@ def sides_of(kind: str, evidence: Evidence, length: float) -> tuple[float, float
     The more windows there are, the worse the worst of them is by chance: each doubling takes `length` off. And a window
     says less where all of the document reads like it, as letters full of requests do; up to a bound, since whoever
     hides an order chooses what stands around it. It says more where the document has a word for a machine that reads
-    it: few documents do, and most orders to one name it. The same goes for the parts.
+    it: few documents do, and most orders to one name it; and where its words stand nowhere else in the document, which
+    is about something else. The same goes for the parts.
     """
     if kind == "user":
         low, high = sorted((evidence.text, evidence.window))
         return low, high
     tokens = min(max(evidence.tokens, _SHORT_TOKENS), _LONG_TOKENS)
     named = _NAMED if evidence.names_reader else 0.0
-    more = named - length * log2(tokens / _USUAL_TOKENS) - _likeness(evidence)
+    more = named + _STRANGE * evidence.strange - length * log2(tokens / _USUAL_TOKENS) - _likeness(evidence)
     return evidence.text + more, evidence.window + more
 
 
@@ -255,6 +256,7 @@ def _likeness(evidence: Evidence) -> float:
 
 
 _NAMED = 1.0
+_STRANGE = 6.0  # logits between a place whose words are all of the rest and one of which none is
 _CONTRAST = 0.5
 _USUAL_REST, _MOST_REST = -5.0, -1.0  # logits: what the rest of a document has, and what it may count for
 _ENOUGH_TOKENS = 48

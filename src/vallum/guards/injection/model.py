@@ -27,7 +27,7 @@ from vallum.guards.injection.features import (
 )
 from vallum.kernel.errors import IntegrityError
 
-__all__ = ["DocumentModel", "Evidence", "LinearModel", "parts_of", "read_tensors", "write_tensors"]
+__all__ = ["DocumentModel", "Evidence", "LinearModel", "parts_of", "read_tensors", "strangeness", "write_tensors"]
 
 _MAX_KNOWN_TOKENS = 20_000
 _LONG_TOKENS = 12_000  # some 60 kB of prose
@@ -51,7 +51,8 @@ class Evidence:
     window; and the first token of the place that tells most, and the one behind its last.
 
     `rest` is what a window of the rest of the text has on average; None where that is too long to have been weighed.
-    `names_reader` says whether the text has a word for a machine that reads it.
+    `names_reader` says whether the text has a word for a machine that reads it. `strange` is how little the most
+    telling part has to do with the rest of a document (see `strangeness`); 0 for a user's text, and for one too long.
     """
 
     text: float
@@ -61,6 +62,7 @@ class Evidence:
     last: int
     tokens: int
     names_reader: bool
+    strange: float = 0.0
 
     def place(self, text: str) -> tuple[int, int]:
         """Where the window stands in the text that was weighed, in characters."""
@@ -103,10 +105,12 @@ class LinearModel:
         sums = self._running_sums(tokens)
         best, first, last = self._scan(sums, count)
         whole, low, high = max((self._text_logit(sums, low, high), low, high) for low, high in self._parts(ends))
+        strange = self._strange(tokens, sums, (low, high) if high - low < count else (first, last))
         if whole > best and high - low < count:
             meets = low < last and first < high
             first, last = (min(first, low), max(last, high)) if meets else (low, high)
-        return Evidence(whole, best, self._rest(sums, first, last), first, last, count, _names_reader(tokens))
+        rest = self._rest(sums, first, last)
+        return Evidence(whole, best, rest, first, last, count, _names_reader(tokens), strange)
 
     def _tokens(self, folded: str) -> tuple[list[str], list[int]]:
         """The tokens of a folded text, and where something in it ends."""
@@ -116,6 +120,9 @@ class LinearModel:
     def _parts(self, ends: Sequence[int]) -> Sequence[tuple[int, int]]:
         """What the head of the text weighs, each from a token to the one behind its last."""
         return [(0, ends[-1])]
+
+    def _strange(self, tokens: Sequence[str], sums: Sequence[int], place: tuple[int, int]) -> float:
+        return 0.0
 
     def _text_logit(self, sums: list[int], low: int, high: int) -> float:
         return self._text.scale * ((sums[high] - sums[low] + _HALF) >> _HIGH) / sqrt(high - low) + self._text.bias
@@ -211,6 +218,16 @@ class DocumentModel(LinearModel):
     def _parts(self, ends: Sequence[int]) -> Sequence[tuple[int, int]]:
         return parts_of(ends)
 
+    def _strange(self, tokens: Sequence[str], sums: Sequence[int], place: tuple[int, int]) -> float:
+        return strangeness(tokens, place, self._suspects(sums))
+
+    def _suspects(self, sums: Sequence[int]) -> list[tuple[int, int]]:
+        """The windows of the smallest size that do not read harmless: what stands in them vouches for nothing."""
+        size = min(self._sizes[0], len(sums) - 1)
+        scale, bias = self._window.scale / sqrt(size), self._window.bias
+        places = range(0, len(sums) - size, max(1, size // _STEPS))
+        return [(at, at + size) for at in places if scale * _low(sums[at + size] - sums[at]) + bias > _VOUCHES]
+
 
 def parts_of(ends: Sequence[int]) -> list[tuple[int, int]]:
     """Parts of a text that may each be an order, given where something in it ends: alone, and with the one before.
@@ -220,6 +237,32 @@ def parts_of(ends: Sequence[int]) -> list[tuple[int, int]]:
     pairs = [*pairwise(ends), *zip(ends, ends[2:], strict=False)]
     return [(low, high) for low, high in pairs if _LEAST_PART <= high - low <= _MOST_PART] or [(0, ends[-1])]
 
+
+def strangeness(tokens: Sequence[str], place: tuple[int, int], suspects: Sequence[tuple[int, int]]) -> float:
+    """From -0.5 to 0.5: how few words of a place stand elsewhere in its document, where that reads harmless.
+
+    What an author writes is about the same thing all through; what somebody else put there is not. Words that stand
+    elsewhere only in `suspects` count for nothing, so that an order said twice is no less strange. 0 for a place
+    without words, and little where there is little else to compare it with.
+    """
+    first, last = place
+    words = [token for token in tokens[first:last] if len(token) >= _WORD_CHARS and token[0].isalpha()]
+    others = len(tokens) - (last - first)
+    if not words or not others:
+        return 0.0
+    known: set[str] = set()
+    at = 0
+    for low, high in sorted([*suspects, place]):
+        if low > at:
+            known.update(tokens[at:low])
+        at = max(at, high)
+    known.update(tokens[at:])
+    new = sum(word not in known for word in words)
+    return (new / len(words) - 0.5) * min(1.0, others / _ENOUGH_OTHERS)
+
+
+_WORD_CHARS, _ENOUGH_OTHERS = 4, 64  # letters of what says what a text is about; tokens
+_VOUCHES = -1.0  # the logit up to which a window reads harmless
 
 _LEAST_PART, _MOST_PART = 4, 64  # tokens: fewer order nothing by themselves, and of more the windows tell
 _READER_WORDS = (

@@ -17,7 +17,7 @@ from vallum.kernel.errors import IntegrityError
 __all__ = ["FOLDER", "Calibration", "Models", "build_model", "load_models", "parse_manifest", "render_manifest"]
 
 FOLDER = Path(__file__).resolve().parent.parent / "models"
-SIGNER = "vallum.guards+2756e675+AZF5kbvN3fgcY/r1IXxJQD5AicINX0GgnJfFAOt2VMk4"
+SIGNER = "vallum.guards+a0d7efd7+Aa4ZvmOWCbLUiY6LlxjeB1gWSO6ozzU0aBkCEXG76fsh"
 _HEADING = "vallum guard models"
 
 

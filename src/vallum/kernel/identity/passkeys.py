@@ -7,6 +7,7 @@ Verification is fido2's; what it leaves to its caller stands here.
 """
 
 import json
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -246,7 +247,10 @@ _RS256 = -257
 _MIN_RSA_BITS = 2048
 _ALGORITHMS = (-7, -8, -35, -36, _RS256)  # ES256, EdDSA, ES384, ES512, RS256 (IANA COSE algorithms)
 # What fido2's parsers raise; CBOR that nests deeply among it.
-_REFUSALS = (ValueError, TypeError, KeyError, AttributeError, IndexError, NotImplementedError, RecursionError)
+# What the library raises for what it cannot read.
+_REFUSALS = (
+    ValueError, TypeError, KeyError, AttributeError, IndexError, NotImplementedError, RecursionError, struct.error,
+)  # fmt: skip
 
 
 def _fido_state(claims: Mapping[str, Any]) -> dict[str, Any]:

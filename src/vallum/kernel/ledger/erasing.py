@@ -12,6 +12,7 @@ from sqlalchemy import Connection, and_, delete, or_, select
 from vallum.kernel.errors import NotFound
 from vallum.kernel.ledger import records
 from vallum.kernel.ledger.entry import Entry, decode_entry
+from vallum.kernel.ledger.holds import ContentHeld, load_holds
 from vallum.kernel.ledger.ledger import open_content
 from vallum.kernel.ledger.ports import Keys
 from vallum.kernel.store.records import erase_copies
@@ -46,10 +47,16 @@ def kept_contents(
 
 
 def erase_contents(conn: Connection, entry_ids: Collection[str]) -> int:
-    """Remove every content of these entries, with its salt. How many went.
+    """Remove every content of these entries, with its salt. How many went. Raises ContentHeld for one under legal hold.
 
     The caller's transaction holds an entry of kind `erasure` whose context names them as `contents`, divided by spaces.
     """
+    if holds := load_holds(conn, lock=True):
+        e = records.entries.c
+        for (canonical,) in conn.execute(select(e.canonical).where(e.entry_id.in_(list(entry_ids)))):
+            entry = decode_entry(bytes(canonical))
+            if (hold := holds.holding(entry)) is not None:
+                raise ContentHeld(f"{entry.entry_id} is under legal hold ({hold.id}): its contents stay")
     gone = conn.execute(delete(records.contents).where(records.contents.c.entry_id.in_(list(entry_ids))))
     erase_copies(conn)
     return gone.rowcount

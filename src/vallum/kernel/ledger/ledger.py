@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select
 
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import IntegrityError, NotFound
@@ -28,6 +28,7 @@ from vallum.kernel.ledger.entry import (
     encode_entry,
 )
 from vallum.kernel.ledger.export import render_header
+from vallum.kernel.ledger.holds import load_holds
 from vallum.kernel.ledger.merkle import Frontier, leaf_hash
 from vallum.kernel.ledger.note import Checkpoint, NoteSigner, sign_note
 from vallum.kernel.ledger.ports import Keys
@@ -167,16 +168,42 @@ class Ledger:
         return len(waiting)
 
     def expired(self, conn: Connection) -> int:
-        """How many contents have outlived their retention."""
-        now = int(self._clock.now().timestamp())
-        late = select(func.count()).select_from(records.contents).where(records.contents.c.expires_at_seconds <= now)
-        return conn.execute(late).scalar_one()
+        """How many contents have outlived their retention, and nobody holds."""
+        late = self._late()
+        if holds := load_holds(conn):
+            return sum(1 for entry, _ in self._late_contents(conn) if holds.holding(entry) is None)
+        return conn.execute(select(func.count()).select_from(records.contents).where(late)).scalar_one()
 
     def shred_expired(self, conn: Connection) -> int:
-        """Remove sealed contents whose retention passed; entries and proofs stay. How many were removed."""
-        now = int(self._clock.now().timestamp())
-        done = conn.execute(delete(records.contents).where(records.contents.c.expires_at_seconds <= now))
-        return done.rowcount
+        """Remove sealed contents whose retention passed and that are under no legal hold; entries and proofs stay. How
+        many were removed."""
+        c, gone = records.contents.c, 0
+        holds = load_holds(conn, lock=True)
+        if not holds:
+            return conn.execute(delete(records.contents).where(self._late())).rowcount
+        for entry, name in list(self._late_contents(conn)):
+            if holds.holding(entry) is None:
+                one = delete(records.contents).where(c.entry_id == entry.entry_id, c.name == name)
+                gone += conn.execute(one).rowcount
+        return gone
+
+    def _late(self) -> ColumnElement[bool]:
+        return records.contents.c.expires_at_seconds <= int(self._clock.now().timestamp())
+
+    def _late_contents(self, conn: Connection) -> Iterator[tuple[Entry, str]]:
+        """With their entries, a page at a time; of what is held this is all there is, each time."""
+        c, e, after = records.contents.c, records.entries.c, ("", "")
+        query = select(c.entry_id, c.name, e.canonical).join(records.entries, e.entry_id == c.entry_id)
+        while True:
+            beyond = or_(c.entry_id > after[0], and_(c.entry_id == after[0], c.name > after[1]))
+            page = conn.execute(
+                query.where(self._late(), beyond).order_by(c.entry_id, c.name).limit(_EXPORT_PAGE)
+            ).all()
+            for row in page:
+                yield decode_entry(bytes(row.canonical)), row.name
+            if len(page) < _EXPORT_PAGE:
+                return
+            after = (page[-1].entry_id, page[-1].name)
 
     # reading
 

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBina
 
 from vallum.kernel.store.records import metadata
 
-__all__ = ["contents", "entries", "head", "tiles"]
+__all__ = ["contents", "entries", "head", "holds", "tiles"]
 
 # SQLite numbers rows by itself only for a column of exactly INTEGER.
 _Position = BigInteger().with_variant(Integer, "sqlite")
@@ -38,6 +38,22 @@ contents = Table(
     Column("salt", LargeBinary, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("expires_at_seconds", BigInteger, index=True),
+)
+
+# Contents that stay past their time: see `holds`.
+holds = Table(
+    "ledger_holds",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("subject", Text, nullable=False),  # whose; empty for everybody's
+    Column("since", Text, nullable=False),
+    Column("until", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("held_by", Text, nullable=False),
+    Column("held_at", Text, nullable=False),
+    Column("ended_by", Text),
+    Column("ended_at", Text),  # null while it is in force
+    Column("end_reason", Text, nullable=False),
 )
 
 # Complete tiles alone: 256 hashes at tree level 8 * level. The right edge is computed from what lies below it.

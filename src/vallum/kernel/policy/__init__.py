@@ -1,5 +1,6 @@
 """Policy: Cedar in process, deny by default, allow only when nothing went wrong."""
 
+from vallum.kernel.cedar.syntax import PolicyRefused
 from vallum.kernel.policy.changes import OwnRequest, PolicyChangeRequest, PolicyChanges
 from vallum.kernel.policy.directory import AssetDirectory, AssetFacts, Directory
 from vallum.kernel.policy.engine import PolicyEngine, PolicyRequest, decide
@@ -28,7 +29,6 @@ from vallum.kernel.policy.rehearse import (
     typical_request,
 )
 from vallum.kernel.policy.store import PolicyStore
-from vallum.kernel.policy.syntax import PolicyRefused
 
 __all__ = [
     "ROLES",

@@ -18,10 +18,11 @@ from vallum.kernel.policy.directory import AssetDirectory, AssetFacts, Value
 from vallum.kernel.policy.policy_set import PolicySet
 from vallum.kernel.values import AssetRef, Decision, Obligation, Subject, SubjectKind
 
-__all__ = ["FRESH_SECONDS", "PolicyEngine", "PolicyRequest"]
+__all__ = ["FORBIDDEN", "FRESH_SECONDS", "PolicyEngine", "PolicyRequest"]
 
 FRESH_SECONDS = 300  # how long a second factor counts as fresh; long enough for one task, short for a stolen session
 _NO_SUCH_ASSET = "there is no such asset"
+FORBIDDEN = "forbidden by policy"
 MAX_CACHED = 50_000  # some 40 MB of decisions; the oldest go first
 MAX_BASIS_BYTES = 16_384  # of an entry's 64 KiB: an application with some hundred models
 
@@ -209,7 +210,7 @@ def _read(result: cedarpy.AuthzResult, policy_set: PolicySet) -> Decision:
         return Decision("deny", policies, "a policy failed while it was evaluated", policy_set.digest)
     if effect is cedarpy.Decision.Allow:
         return Decision("allow", policies, "permitted by policy", policy_set.digest)
-    reason = "forbidden by policy" if policies else "no policy permits it"
+    reason = FORBIDDEN if policies else "no policy permits it"
     return Decision("deny", policies, reason, policy_set.digest)
 
 

@@ -17,8 +17,8 @@ from importlib import resources
 
 import cedarpy
 
+from vallum.kernel.cedar.syntax import PolicyRefused, check_bounds, policy_texts
 from vallum.kernel.errors import Unavailable
-from vallum.kernel.policy.syntax import PolicyRefused, check_bounds, policy_texts
 
 __all__ = ["PolicySet", "check_policies", "completed", "shipped_policies", "shipped_schema", "shipped_set"]
 
@@ -80,7 +80,7 @@ def check_policies(files: Mapping[str, str], schema_text: str) -> None:
     question = json.dumps({"policies": join_files(files), "schema": schema_text}).encode()
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "vallum.kernel.policy.check"],
+            [sys.executable, "-m", "vallum.kernel.cedar.check"],
             input=question,
             capture_output=True,
             timeout=_CHECK_SECONDS,

@@ -71,7 +71,7 @@ _TYPICAL_ASSETS: Mapping[str, str] = {  # of an action, or of all in an area; el
     **{f"data:version:{verb}": "DataSetVersion" for verb in ("read", "export", "approve", "use", "overdue", "retire")},
     **{f"data:quarantine:{verb}": "QuarantineCase" for verb in ("read", "release", "destroy")},
     "data:column:read": "DataColumn",
-    **{f"data:erasure:{verb}": "SubjectErasure" for verb in ("approve", "cancel", "finish")},
+    **{f"data:erasure:{verb}": "SubjectErasure" for verb in ("approve", "cancel", "finish", "readmit")},
 }
 
 

@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from vallum.kernel.actions import Action
+from vallum.kernel.cedar.syntax import PolicyRefused
 from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import IntegrityError, NotFound
 from vallum.kernel.keys.model import DEFAULT_TENANT
@@ -21,7 +22,6 @@ from vallum.kernel.policy.policy_set import (
     shipped_set,
 )
 from vallum.kernel.policy.rehearse import typical_request
-from vallum.kernel.policy.syntax import PolicyRefused
 from vallum.kernel.store.epochs import bump_epoch
 from vallum.kernel.store.upsert import upsert
 from vallum.kernel.values import AssetRef, Subject, SubjectKind

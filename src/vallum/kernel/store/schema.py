@@ -14,7 +14,7 @@ __all__ = ["SchemaBehind", "check_schema", "migrate"]
 
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK = 0x76616C6D6967  # PostgreSQL advisory lock: one migration at a time
-HEAD = "0011_data"
+HEAD = "0012_govern"
 
 
 class SchemaBehind(Unavailable):

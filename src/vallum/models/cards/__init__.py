@@ -7,11 +7,12 @@ A pure library: bytes in, values out.
 """
 
 from vallum.models.cards.card import ModelCard, Section, parse_card, render_markdown
-from vallum.models.cards.completeness import DEMANDS, CardScore, Demand, RiskClass, demands_of, score_card
+from vallum.models.cards.completeness import COUNTS, DEMANDS, CardScore, Demand, RiskClass, demands_of, score_card
 from vallum.models.cards.refused import CardRefused
 from vallum.models.cards.render import render_card
 
 __all__ = [
+    "COUNTS",
     "DEMANDS",
     "CardRefused",
     "CardScore",

@@ -18,10 +18,11 @@ from typing import Any, Literal, get_args
 from vallum.kernel.errors import Invalid
 from vallum.models.cards.card import ModelCard, Section
 
-__all__ = ["DEMANDS", "CardScore", "Demand", "RiskClass", "demands_of", "score_card"]
+__all__ = ["COUNTS", "DEMANDS", "CardScore", "Demand", "RiskClass", "demands_of", "score_card"]
 
 RiskClass = Literal["minimal", "limited", "high"]
 _MIN_WORDS = 8
+COUNTS = f"a section counts once it says something: {_MIN_WORDS} different words, and no placeholder"
 _MAX_SERVED = 3
 _PLACEHOLDER = re.compile(
     r"\bmore information (?:is )?needed\b|\bto be (?:done|determined|written|filled in|announced)\b"

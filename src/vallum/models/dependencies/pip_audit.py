@@ -23,7 +23,10 @@ from vallum.models.dependencies.declared import Declared
 from vallum.models.dependencies.model import CannotTell, ScanReport, Severity, VulnerabilityFinding, merge_aliases
 from vallum.models.dependencies.scan import never_told
 
-__all__ = ["with_pip_audit"]
+__all__ = ["SERVICE", "with_pip_audit"]
+
+SERVICE = "pip-audit"
+"""What a report names as what cannot be told, where the service did not answer."""
 
 _SECONDS = 300
 _SUMMARY_CHARS = 200
@@ -72,16 +75,21 @@ def with_pip_audit(report: ScanReport, declared: Declared, now: datetime, *, osv
                 seen.add(key)
                 found += _findings(package, tuple(dict.fromkeys(pinned.get(key, ()))))
     except Unavailable as e:
-        unknown.append(CannotTell("pip-audit", str(e)))
-        return msgspec.structs.replace(report, cannot_tell=tuple(sorted(set(unknown))))
+        unknown.append(CannotTell(SERVICE, str(e)))
+        return _report(report, found, unknown)  # with what an earlier round found
     told = {one.about for one in unknown}
     unknown += [one for one in never_told(declared) if one.about not in told]
     unknown += [CannotTell(name, "pip-audit did not answer") for name, _ in pinned.keys() - seen if name not in told]
     if pinned and pinned.keys() <= seen:
         unknown = [one for one in unknown if one.about != "database"]
         report = msgspec.structs.replace(report, database_at=now)
-    findings = tuple(merge_aliases(found))
-    return msgspec.structs.replace(report, findings=findings, cannot_tell=tuple(sorted(set(unknown))))
+    return _report(report, found, unknown)
+
+
+def _report(report: ScanReport, found: list[VulnerabilityFinding], unknown: list[CannotTell]) -> ScanReport:
+    return msgspec.structs.replace(
+        report, findings=tuple(merge_aliases(found)), cannot_tell=tuple(sorted(set(unknown)))
+    )
 
 
 def _rounds(pinned: Iterable[tuple[str, str]]) -> Iterator[Mapping[str, str]]:

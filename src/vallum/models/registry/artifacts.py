@@ -8,28 +8,33 @@ this user alone; what this very process has not spooled, or what is gone, is ope
 """
 
 import hashlib
-import os
 import shutil
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from stat import S_ISREG
 from tempfile import mkdtemp
-from threading import Lock
+from threading import Lock, Thread
 from time import time
 from typing import Any, NamedTuple, Protocol
 
 from vallum.kernel.errors import Invalid, NotFound, Unavailable
 from vallum.kernel.keys import SealBroken, decrypt_stream, encrypt_stream
+from vallum.kernel.store.growing import GrowingFile
 from vallum.models.registry.model import ModelFile, VersionDamaged
+from vallum.models.scan.pickles.arriving import ArrivingStarts
+from vallum.models.scan.port import Starts
 
 __all__ = ["Artifacts", "BlobStore", "Place", "StoredFile", "sweep_spool"]
 
 _PIECE_BYTES = 1 << 20  # what is given to clients, and copied, at once
 _SEALED_BYTES = 256 * 1024  # of a chunk of the stream: what is given to the store at once, and still lies in the cache
-_AHEAD = 4  # pieces that hashing and the spool may lag behind: so that neither core waits for the other
+_BATCH_BYTES = 1 << 20  # for another thread at once: to hand something over costs as much as to hash a tenth of it
+_AHEAD = 4  # batches that hashing may lag behind: so that neither core waits for the other
+_LARGE_BYTES = 32 << 20  # some milliseconds to remove
 _SPOOLED_SECONDS = 3600  # plaintext of an upload that nobody completes lies no longer; its blobs stay for the day
 
 
@@ -98,6 +103,23 @@ class _Written(NamedTuple):
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns) if S_ISREG(found.st_mode) else None
 
 
+class _Spooled(NamedTuple):
+    """Plaintext that this process has written down whole; and where in it pickles may begin, where that is known."""
+
+    written: _Written | None
+    starts: Starts | None
+
+    def is_still(self, path: Path) -> bool:
+        return self.written is not None and self.written == _Written.of(path)
+
+
+class LaidOut(NamedTuple):
+    """A model's folder; and in which of its files it is known where pickles may begin, by their paths in it."""
+
+    folder: Path
+    starts_in: dict[str, Starts]
+
+
 class Artifacts:
     """Safe to share between threads."""
 
@@ -106,59 +128,62 @@ class Artifacts:
         self._blobs = blobs
         self._spool = spool
         self._lock = Lock()
-        self._spooled: dict[str, _Written | None] = {}  # blobs whose plaintext this process has written down whole
+        self._spooled: dict[str, _Spooled] = {}  # by their blobs
 
     def take(self, key: bytes, place: Place, blob: str, chunks: Iterable[bytes]) -> ModelFile:
-        """Hash, spool and seal what arrives, in one read of it; nothing is left when anything fails.
+        """Hash, search, spool and seal what arrives, in one read of it; nothing is left when anything fails.
 
         Raises Unavailable when there is no room or the store does not answer; and whatever `chunks` raises.
         """
         digest = hashlib.sha256()
-        size = self._take(key, place.aad, blob, chunks, digest)
+        size = self._take(key, place.aad, blob, chunks, digest, ArrivingStarts())
         return ModelFile(place.path, digest.hexdigest(), size)
 
     def take_part(self, key: bytes, place: Place, begin: int, blob: str, chunks: Iterable[bytes], digest: Any) -> int:
         """As `take`, of the bytes from `begin` on; `digest` goes on with them. Returns how many there are."""
-        return self._take(key, place.part(begin), blob, chunks, digest)
+        return self._take(key, place.part(begin), blob, chunks, digest, None)
 
-    def _take(self, key: bytes, aad: bytes, blob: str, chunks: Iterable[bytes], digest: Any) -> int:
+    def _take(
+        self, key: bytes, aad: bytes, blob: str, chunks: Iterable[bytes], digest: Any, arriving: ArrivingStarts | None
+    ) -> int:
         size = 0
         spooled = self._spool_of(blob)
         under_way: deque[Future[Any]] = deque()
 
         def told() -> Iterator[bytes]:
-            """Hashing takes as long as all else together, and so has a thread of its own; writing down has another."""
+            """Hashing takes as long as all else together, and so has a thread of its own."""
             nonlocal size
+            batch: list[bytes] = []
+            handed = 0
             for chunk in chunks:
-                under_way.extend((hashing.submit(digest.update, chunk), spooling.submit(out.write, chunk)))
-                while len(under_way) > 2 * _AHEAD:
-                    _finish(under_way.popleft())
+                with _no_room():  # said here, or the store would call it its own
+                    out.write(chunk)
+                if arriving is not None:
+                    arriving.see(chunk)
                 size += len(chunk)
+                batch.append(chunk)
+                if size - handed >= _BATCH_BYTES:
+                    under_way.append(hashing.submit(_each, digest.update, batch))
+                    batch, handed = [], size
+                if len(under_way) > _AHEAD:
+                    under_way.popleft().result()
                 yield chunk
             for work in under_way:
-                _finish(work)
+                work.result()
+            _each(digest.update, batch)
 
         try:
-            with (
-                _no_room(),
-                open(_created(spooled), "wb") as out,
-                ThreadPoolExecutor(1, "hashing") as hashing,
-                ThreadPoolExecutor(1, "spooling") as spooling,
-            ):
-                try:
+            with _no_room(), ThreadPoolExecutor(1, "hashing") as hashing:
+                with _created(spooled) as out:
                     self._blobs.put_stream(blob, encrypt_stream(key, told(), aad, chunk_bytes=_SEALED_BYTES))
-                except Unavailable:
-                    for work in under_way:  # a disk that both are on is full: said as that, whoever met it first
-                        _finish(work)
-                    raise
-                out.flush()
                 written = _Written.of(spooled)
         except BaseException:
             spooled.unlink(missing_ok=True)
             self.drop([blob])
             raise
+        starts = None if arriving is None else arriving.starts()
         with self._lock:
-            self._spooled[blob] = written
+            self._spooled[blob] = _Spooled(written, starts)
         return size
 
     def open(self, key: bytes, place: Place, stored: StoredFile) -> Iterator[bytes]:
@@ -191,13 +216,14 @@ class Artifacts:
         """Every file below `folder`, for its owner to read. Raises as `open` does, and Unavailable without room."""
         with _no_room():
             for one in stored:
-                with open(_created(folder / one.file.path, 0o400), "wb") as out:
+                with _created(folder / one.file.path, 0o400) as out:
                     for piece in self.open(key, Place(model, number, one.file.path), one):
                         out.write(piece)
 
     @contextmanager
-    def laid_out(self, key: bytes, model: str, number: int, stored: Sequence[StoredFile]) -> Iterator[Path]:
-        """All files as the model's folder, to be scanned; gone after the block. Raises as `write` does.
+    def laid_out(self, key: bytes, model: str, number: int, stored: Sequence[StoredFile]) -> Iterator[LaidOut]:
+        """All files as the model's folder, to be scanned; gone after the block, large ones a moment later. Raises as
+        `write` does.
 
         What was spooled is taken for what was hashed only while it is the very file that was written then. What
         changed before the block is opened from its blobs instead; what changed inside of it raises Unavailable behind
@@ -208,26 +234,29 @@ class Artifacts:
             folder = Path(mkdtemp(prefix="scan-", dir=self._spool))
         try:
             absent = []
+            starts_in = {}
             for one in stored:
                 with self._lock:
                     known = [self._spooled.pop(blob, None) for blob in one.blobs]
                 spooled = [self._spool_of(blob) for blob in one.blobs]
-                if all(was is not None and was == _Written.of(path) for was, path in zip(known, spooled, strict=True)):
+                if all(was and was.is_still(path) for was, path in zip(known, spooled, strict=True)):
                     with _no_room():
                         path = folder / one.file.path
                         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                         spooled[0].rename(path)
                         _append(path, spooled[1:])
+                    if not one.parts and known[0] and known[0].starts is not None:
+                        starts_in[one.file.path] = known[0].starts
                 else:
                     absent.append(one)
             self.write(key, model, number, absent, folder)
             laid = {path: _Written.of(path) for path in (folder / one.file.path for one in stored)}
             sizes = {folder / one.file.path: one.file.size for one in stored}
-            yield folder
+            yield LaidOut(folder, starts_in)
             if any(was is None or was.size != sizes[path] or was != _Written.of(path) for path, was in laid.items()):
                 raise Unavailable("a file of the model was changed while it was scanned; nothing was decided")
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder, sum(one.file.size for one in stored))
 
     def drop(self, blobs: Iterable[str]) -> None:
         """What cannot be deleted now is left for `drop_all_but`: without its key it is noise."""
@@ -260,6 +289,15 @@ def sweep_spool(spool: Path) -> None:
                 path.unlink()
 
 
+def _remove(folder: Path, size: int) -> None:
+    """Nobody waits for a file system to let go of gigabytes; a process that ends does."""
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
+    if size < _LARGE_BYTES:
+        remove()
+    else:
+        Thread(target=remove, name="removing").start()
+
+
 def _append(path: Path, others: Sequence[Path]) -> None:
     """Each is gone when it is there: no two copies of a large model lie on the disk at once."""
     for other in others:
@@ -268,9 +306,9 @@ def _append(path: Path, others: Sequence[Path]) -> None:
         other.unlink()
 
 
-def _finish(work: Future[Any]) -> None:
-    with _no_room():  # said here, or the store would call it its own
-        work.result()
+def _each(do: Callable[[bytes], object], batch: Iterable[bytes]) -> None:
+    for chunk in batch:
+        do(chunk)
 
 
 def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -287,10 +325,9 @@ def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield b"".join(held)
 
 
-def _created(path: Path, mode: int = 0o600) -> int:
-    """Opened for writing, made by this very call: nothing that lies there already is written through."""
+def _created(path: Path, mode: int = 0o600) -> GrowingFile:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    return GrowingFile(path, mode)
 
 
 @contextmanager

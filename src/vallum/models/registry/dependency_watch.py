@@ -1,10 +1,15 @@
 """Looks at what available versions need whenever advisories may have changed, and says what is new.
 
+Advisories are those of the offline database and, where an operator asked for it, those of pip-audit's service. One that
+does not answer takes nothing away: what was found stays until everybody who is asked has looked and finds it no more.
+
 The background process calls `run`. One entry of kind `alert` for each version with weaknesses that nobody was told of,
 so that monitoring can tell people; the report is kept with it, in one transaction.
 """
 
 import logging
+from collections.abc import Callable
+from datetime import datetime
 
 import msgspec
 from sqlalchemy import Connection, delete, insert, select
@@ -15,7 +20,9 @@ from vallum.kernel.errors import VallumError
 from vallum.kernel.gate import Gate
 from vallum.kernel.store.records import Records
 from vallum.kernel.values import AssetRef, Subject
-from vallum.models.dependencies import ScanReport, VulnerabilityFinding, new_findings
+from vallum.models.dependencies import CannotTell, Declared, ScanReport, VulnerabilityFinding, new_findings
+from vallum.models.dependencies.model import merge_aliases
+from vallum.models.dependencies.pip_audit import SERVICE
 from vallum.models.registry import records as table
 from vallum.models.registry.descriptions import Descriptions
 from vallum.models.registry.model import DependencyReport
@@ -24,6 +31,8 @@ __all__ = ["DependencyWatch"]
 
 _log = logging.getLogger("vallum.models")
 
+Audit = Callable[[ScanReport, Declared, datetime], ScanReport]
+
 _SHOWN = 10  # ids in an entry; the report has them all
 
 
@@ -31,14 +40,21 @@ class DependencyWatch:
     """Safe to share between threads."""
 
     def __init__(
-        self, records: Records, clock: Clock, descriptions: Descriptions, gate: Gate, subject: Subject
+        self,
+        records: Records,
+        clock: Clock,
+        descriptions: Descriptions,
+        gate: Gate,
+        subject: Subject,
+        audit: Audit | None = None,
     ) -> None:
-        """`subject` is Vallum itself."""
+        """`subject` is Vallum itself; `audit` asks a service, beside the database."""
         self._records = records
         self._clock = clock
         self._descriptions = descriptions
         self._gate = gate
         self._subject = subject
+        self._audit = audit
 
     def report(self, conn: Connection, model: str, number: int) -> DependencyReport:
         """As it was found last, or as it is now where nobody has looked yet."""
@@ -56,20 +72,24 @@ class DependencyWatch:
         with self._records.read() as conn:
             rows = conn.execute(select(v.model, v.number).where(v.state == "available").order_by(v.model, v.number))
             versions = [(row.model, int(row.number)) for row in rows]
+        asking = _Asking(self._audit, self._clock)
         for model, number in versions:
             try:
-                self._look(model, number)
+                self._look(model, number, asking)
             except VallumError as e:
                 _log.error("what %s/%s needs was not looked at: %s", model, number, e)
 
-    def _look(self, model: str, number: int) -> None:
+    def _look(self, model: str, number: int, asking: "_Asking") -> None:
         t = table.dependency_scans
         with self._records.read() as conn:
             row = conn.execute(select(t).where(t.c.model == model, t.c.number == number)).one_or_none()
-            found = self._descriptions.dependencies(conn, model, number)
+            declared = self._descriptions.declared(conn, model, number)
+        found = self._descriptions.held_against(declared)
         before = msgspec.json.decode(bytes(row.report), type=ScanReport) if row is not None else None
-        if before is not None and found.database_at is None:  # nobody looked: what was found is not gone
-            found = msgspec.structs.replace(found, findings=before.findings)
+        looked = found.database_at is not None
+        found = asking.ask(found, declared)
+        if before is not None and not (looked and _answered(found)):  # somebody did not look: nothing of it is gone
+            found = msgspec.structs.replace(found, findings=tuple(merge_aliases([*found.findings, *before.findings])))
         if found == before:
             return
         fresh = new_findings(before, found)
@@ -86,6 +106,30 @@ class DependencyWatch:
         conn.execute(delete(t).where(t.c.model == model, t.c.number == number))
         raw, at = msgspec.json.encode(found), format_time(self._clock.now())
         conn.execute(insert(t).values(model=model, number=number, report=raw, at=at))
+
+
+class _Asking:
+    """One night's questions to the service: what did not answer once is not waited for again."""
+
+    def __init__(self, audit: Audit | None, clock: Clock) -> None:
+        self._audit = audit
+        self._clock = clock
+        self._silent: CannotTell | None = None
+
+    def ask(self, found: ScanReport, declared: Declared) -> ScanReport:
+        if self._audit is None:
+            return found
+        if self._silent is not None:
+            unknown = tuple(sorted({*found.cannot_tell, self._silent}))
+            return msgspec.structs.replace(found, cannot_tell=unknown)
+        found = self._audit(found, declared, self._clock.now())
+        self._silent = next((one for one in found.cannot_tell if one.about == SERVICE), None)
+        return found
+
+
+def _answered(found: ScanReport) -> bool:
+    """Whether the service, if it was asked, spoke of every package that it was asked about."""
+    return not any(one.about == SERVICE or one.reason.startswith(SERVICE) for one in found.cannot_tell)
 
 
 def _told(fresh: tuple[VulnerabilityFinding, ...]) -> dict[str, str | int]:

@@ -68,7 +68,13 @@ class Descriptions:
 
     def dependencies(self, conn: Connection, model: str, number: int) -> ScanReport:
         """Held against the advisories that are here now; what cannot be told is no pass."""
-        _, declared = self.facts(conn, model, number)
+        return self.held_against(self.declared(conn, model, number))
+
+    def declared(self, conn: Connection, model: str, number: int) -> Declared:
+        """What its files say that it needs."""
+        return self.facts(conn, model, number)[1]
+
+    def held_against(self, declared: Declared) -> ScanReport:
         now = self._clock.now()
         try:
             with open_database(self._advisories) as known:

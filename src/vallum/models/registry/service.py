@@ -52,7 +52,7 @@ from vallum.models.registry.model import (
 )
 from vallum.models.registry.parts import Parts
 from vallum.models.registry.scan_attester import ScanAttester, VerdictUnproven
-from vallum.models.registry.signing_keys import SigningKeys, SigningPlace
+from vallum.models.registry.signing_keys import RevokedNumbers, SigningKeys, SigningPlace
 from vallum.models.registry.uploads import Completion, Uploads, key_of, manifest_of, stored_file, stored_files
 from vallum.models.scan.forks import Scanner
 from vallum.models.signing import (
@@ -103,10 +103,12 @@ class Registry:
         attester: ScanAttester,
         recorded_at: RecordedAt,
         was_revoked: WasRevoked,
+        revoked_keys: RevokedNumbers,
         signing: SigningPlace | None = None,
     ) -> None:
         """`open_blobs` is called when a file is first stored or read; `trust` is whose signatures count beside ours;
-        `recorded_at` is since when the ledger knows of a version by its digest, `was_revoked` whether it says so."""
+        `recorded_at` is since when the ledger knows of a version by its digest, `was_revoked` whether it says so,
+        `revoked_keys` which signing keys it says were."""
         self._records = records
         self._keyring = keyring
         self._clock = clock
@@ -119,7 +121,7 @@ class Registry:
         self._proven: dict[tuple[bytes, TrustPolicy], dict[str, str]] = {}
         self._recorded_at = recorded_at
         self._was_revoked = was_revoked
-        self._signing_keys = SigningKeys(records, keyring, clock, signing)
+        self._signing_keys = SigningKeys(records, keyring, clock, revoked_keys, signing)
         self._scanner = Scanner()
         self.uploads = Uploads(
             records,

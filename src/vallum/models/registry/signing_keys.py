@@ -5,10 +5,11 @@ One signs; retired ones go on verifying; of a revoked one nothing counts, but wh
 that was named at the revocation. A signature holds no time that anybody vouches for, so none in it is asked.
 
 Answers a row that was added, edited or put in another's place: all of a row is sealed with it, and the public half is
-held to the private one. Does not answer whoever can unwrap the root key, who can sign whatever they like.
+held to the private one. A row of before a key's revocation, put back as it was sealed then, is held to the ledger. Does
+not answer whoever can unwrap the root key, who can sign whatever they like.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
@@ -26,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from sqlalchemy import Connection, Row, select, update
 
 from vallum.kernel.clock import Clock, format_time
-from vallum.kernel.errors import Conflict, Invalid, NotFound
+from vallum.kernel.errors import Conflict, IntegrityError, Invalid, NotFound
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Purpose, SealBroken
 from vallum.kernel.store.records import Records
 from vallum.kernel.store.upsert import upsert
@@ -35,11 +36,21 @@ from vallum.models.registry.records import signing_keys as table
 from vallum.models.signing import TrustedKey
 from vallum.models.signing.token import Curve, SigningToken, TokenKey, TokenRefused
 
-__all__ = ["SigningKeys", "SigningPlace"]
+__all__ = ["KeyPutBack", "RevokedNumbers", "SigningKeys", "SigningPlace"]
 
 _AAD = b"model_signing_keys\x00sealed\x00%d"
 _STATE_AAD = b"model_signing_keys\x00state\x00%d"
 _ALGORITHMS = {"secp256r1": "ecdsa-p256-sha256", "secp384r1": "ecdsa-p384-sha384", "secp521r1": "ecdsa-p521-sha512"}
+
+
+RevokedNumbers = Callable[[Connection | None], Collection[int]]
+"""The keys that the ledger says were revoked; as a transaction sees it, where one is given."""
+
+
+class KeyPutBack(IntegrityError):
+    """A signing key that was revoked is as it was before: somebody restored its row."""
+
+    code = "signing_key_put_back"
 
 
 class SigningPlace(msgspec.Struct, frozen=True):
@@ -56,14 +67,22 @@ class SigningPlace(msgspec.Struct, frozen=True):
 class SigningKeys:
     """Safe to share between threads."""
 
-    def __init__(self, records: Records, keyring: Keyring, clock: Clock, place: SigningPlace | None = None) -> None:
+    def __init__(
+        self,
+        records: Records,
+        keyring: Keyring,
+        clock: Clock,
+        revoked: RevokedNumbers,
+        place: SigningPlace | None = None,
+    ) -> None:
         self._records = records
         self._keyring = keyring
         self._clock = clock
+        self._revoked = revoked
         self._place = place or SigningPlace()
 
     def current(self, conn: Connection | None = None) -> tuple[str, ec.EllipticCurvePrivateKey]:
-        """Who signs, and with what. Raises SealBroken, KeyDestroyed and Unavailable: then nothing is signed.
+        """Who signs, and with what. Raises SealBroken, KeyPutBack, KeyDestroyed, Unavailable: nothing is signed then.
 
         Inside a write transaction of your own, pass its `conn`, in which a key that is not there yet is made.
         """
@@ -80,22 +99,24 @@ class SigningKeys:
         return _signer(row.number), key
 
     def list(self) -> Sequence[SigningKeyRecord]:
-        """Public halves, the newest first; made when there is none yet. Raises SealBroken for a row that was edited."""
+        """Public halves, the newest first; made when there is none yet. Raises SealBroken for a row that was edited,
+        KeyPutBack for one that was revoked."""
         with self._records.read() as conn:
             rows = conn.execute(select(table).order_by(table.c.number.desc())).all()
         if not rows:
             self.current()
             return self.list()
-        signing = next((row.number for row in rows if self._may_sign(row)), 0)
-        return [_record(self._checked(row), signing) for row in rows]
+        signing, revoked = next((row.number for row in rows if self._may_sign(row)), 0), self._revoked(None)
+        return [_record(_held_to_ledger(self._checked(row), revoked), signing) for row in rows]
 
     def trusted(self, recorded_at: Callable[[], datetime | None] = lambda: None) -> tuple[TrustedKey, ...]:
         """Whose signatures hold. `recorded_at` says since when the ledger knows of what was signed, if at all; it is
-        asked only where a key was revoked from a time on. Raises SealBroken."""
+        asked only where a key was revoked from a time on. Raises SealBroken, KeyPutBack."""
         with self._records.read() as conn:
             rows = conn.execute(select(table).order_by(table.c.number)).all()
-        found = []
-        for row in map(self._checked, rows):
+        found, revoked = [], self._revoked(None)
+        for row in rows:
+            _held_to_ledger(self._checked(row), revoked)
             if row.revoked_at is not None:
                 known = recorded_at() if row.revoked_since else None
                 if known is None or known >= datetime.fromisoformat(row.revoked_since):
@@ -119,7 +140,8 @@ class SigningKeys:
     def revoke(self, conn: Connection, number: int, reason: str, since: datetime | None) -> SigningKeyRecord:
         """Of what this key signed nothing counts any more, but what the ledger recorded before `since`, when given.
 
-        For ever. Where it was the one that signs, a fresh one is made. Raises NotFound, Conflict, Invalid.
+        For ever. Where it was the one that signs, a fresh one is made. A key whose row was put back is revoked again.
+        Raises NotFound, Conflict, Invalid.
         """
         row = conn.execute(select(table).where(table.c.number == number).with_for_update()).one_or_none()
         if row is None:
@@ -129,7 +151,7 @@ class SigningKeys:
         now = self._clock.now()
         if since is not None and (since.tzinfo is None or since > now):
             raise Invalid("since: a time with its zone that is not in the future, as in 2026-11-01T00:00:00Z")
-        signs = self._signing(conn)
+        signs = self._may_sign_newest(conn)
         changed = {
             "revoked_at": format_time(now), "revoked_reason": reason,
             "revoked_since": format_time(since) if since is not None else "",
@@ -142,8 +164,12 @@ class SigningKeys:
     # Rows.
 
     def _signing(self, conn: Connection) -> Row[Any] | None:
+        row = self._may_sign_newest(conn)
+        return None if row is None else _held_to_ledger(self._checked(row), self._revoked(conn))
+
+    def _may_sign_newest(self, conn: Connection) -> Row[Any] | None:
         rows = conn.execute(select(table).order_by(table.c.number.desc())).all()
-        return next((self._checked(row) for row in rows if self._may_sign(row)), None)
+        return next((row for row in rows if self._may_sign(row)), None)
 
     def _may_sign(self, row: Row[Any]) -> bool:
         return row.retired_at is None and row.revoked_at is None and row.custody == self._place.custody
@@ -217,6 +243,16 @@ class SigningKeys:
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise SealBroken(f"model signing key {row.number} is of another kind")
         return key
+
+
+def _held_to_ledger(row: Row[Any], revoked: Collection[int]) -> Row[Any]:
+    """Raises KeyPutBack for a row that says less than the ledger does: it is as it was before it was revoked."""
+    if row.revoked_at is None and row.number in revoked:
+        raise KeyPutBack(
+            f"model signing key {row.number} is revoked by the ledger and not in the database, which was set back: "
+            f"nothing is signed or loaded until somebody revokes it again (vallum models keys revoke {row.number})"
+        )
+    return row
 
 
 def _said(values: Any) -> bytes:

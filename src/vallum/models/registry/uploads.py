@@ -6,7 +6,7 @@ Answers a model that is scanned and another one kept (the scanner gets the bytes
 wrong signer, and an upload that somebody else goes on with.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,6 +45,7 @@ from vallum.models.registry.model import (
 from vallum.models.registry.records import files, models, parts, uploads, versions
 from vallum.models.registry.signing_keys import SigningKeys
 from vallum.models.scan import Report, Verdict
+from vallum.models.scan.port import Starts
 from vallum.models.signing import Manifest, ModelDiffers, Resource, SignatureRefused, TrustPolicy
 from vallum.models.signing.bundle import open_bundle, render_bundle
 from vallum.models.signing.manifest import differences
@@ -106,9 +107,10 @@ class Uploads:
         trust: TrustPolicy,
         *,
         max_upload_bytes: int,
-        scan: Callable[[Path], Report],
+        scan: Callable[[Path, Mapping[str, Starts]], Report],
     ) -> None:
-        """`trust` is whose signatures an uploader may bring; `scan` judges a folder, and is safe from what is in it."""
+        """`trust` is whose signatures an uploader may bring; `scan` judges a folder, told in which files it is known
+        where pickles may begin, and is safe from what is in them."""
         self._records = records
         self._keyring = keyring
         self._clock = clock
@@ -265,9 +267,9 @@ class Uploads:
         manifest = manifest_of(row.model, [one.file for one in stored])
         signer, bundle = self._signature(row, manifest)  # first: whose signature is refused need not wait for a scan
         key = key_of(self._keyring, row)
-        with self._scans, self._artifacts().laid_out(key, row.model, row.number, stored) as folder:
+        with self._scans, self._artifacts().laid_out(key, row.model, row.number, stored) as (folder, starts_in):
             try:
-                report = self._scan(folder)
+                report = self._scan(folder, starts_in)
             except OSError as e:
                 raise Unavailable(f"the scanner could not be started: {e.strerror}; nothing was decided") from e
         if {file.path for file in report.files} != {one.file.path for one in stored} and report.verdict is Verdict.PASS:

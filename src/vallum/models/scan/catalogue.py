@@ -6,6 +6,7 @@ from vallum.models.scan import pickles
 from vallum.models.scan.formats.code import Notebook, PythonSource, Script
 from vallum.models.scan.formats.compressed import CompressedInspector
 from vallum.models.scan.formats.executables import ExecutableInspector
+from vallum.models.scan.formats.flax import FlaxInspector
 from vallum.models.scan.formats.gguf import GgufInspector
 from vallum.models.scan.formats.hdf5 import Hdf5Inspector
 from vallum.models.scan.formats.jinja import Jinja
@@ -14,6 +15,7 @@ from vallum.models.scan.formats.markup import Markup
 from vallum.models.scan.formats.onnx import OnnxInspector
 from vallum.models.scan.formats.plain_data import PlainDataInspector
 from vallum.models.scan.formats.safetensors import SafetensorsInspector
+from vallum.models.scan.formats.sentencepiece import SentencepieceInspector
 from vallum.models.scan.formats.settings_text import SettingsText
 from vallum.models.scan.formats.seven_zip import SevenZipInspector
 from vallum.models.scan.formats.tar_archive import TarInspector
@@ -46,6 +48,8 @@ def inspectors() -> Sequence[Inspector]:
         Hdf5Inspector(),
         TfliteInspector(),
         UbjsonInspector(),
+        FlaxInspector(),
+        SentencepieceInspector(),
         TensorflowGraph(),
         CheckpointIndex(),
         Fingerprint(),

@@ -12,7 +12,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from vallum.models.scan.catalogue import inspectors, repository_inspectors
 from vallum.models.scan.engine import files_of, scan_file, together, with_vouched
 from vallum.models.scan.model import FileReport, Finding, Report, Verdict
 from vallum.models.scan.pickles.starts import begin_helper
+from vallum.models.scan.port import Starts
 
 __all__ = ["Child", "inspectors", "repository_inspectors", "scan_as_told", "scan_isolated"]
 
@@ -48,9 +49,14 @@ class Child(AbstractContextManager["Child"], Protocol):
     def kill(self) -> None: ...
 
 
-def scan_isolated(path: Path, start: Callable[[Sequence[str]], Child] | None = None) -> Report:
+def scan_isolated(
+    path: Path,
+    start: Callable[[Sequence[str]], Child] | None = None,
+    starts_in: Mapping[str, Starts] | None = None,
+) -> Report:
     """As `scan`, and safe from its inputs. `start` gives a child that does `scan_as_told`; without, it is a process of
-    its own. Raises OSError for a path that cannot be read at all, or when none can be started."""
+    its own. `starts_in` says of files below `path` where pickles may begin, which is searched for in the others.
+    Raises OSError for a path that cannot be read at all, or when none can be started."""
     files = files_of(path)
     reports: dict[str, FileReport] = {}
     found: tuple[Finding, ...] = ()
@@ -59,7 +65,7 @@ def scan_isolated(path: Path, start: Callable[[Sequence[str]], Child] | None = N
     starts = 0
     for _ in range(_MAX_DEATHS):
         begun, ended, ready = "", False, False
-        for said in _ask(start or _started, path, files, left):
+        for said in _ask(start or _started, path, files, left, starts_in or {}):
             match said:
                 case {"ready": bool(ready)}:
                     pass
@@ -98,7 +104,11 @@ def _started(arguments: Sequence[str]) -> Child:
 
 
 def _ask(
-    start: Callable[[Sequence[str]], Child], path: Path, files: dict[str, Path], left: list[str]
+    start: Callable[[Sequence[str]], Child],
+    path: Path,
+    files: dict[str, Path],
+    left: list[str],
+    starts_in: Mapping[str, Starts],
 ) -> Iterator[dict[str, Any]]:
     """What one child says until it ends, however it does."""
     megabytes = sum(file.lstat().st_size for file in files.values()) / 1e6
@@ -108,7 +118,8 @@ def _ask(
             return
         clock = _clock(child, _SECONDS_TO_START)
         try:
-            child.stdin.write(json.dumps(left).encode())
+            known = {name: starts_in[name] for name in left if name in starts_in}
+            child.stdin.write(json.dumps({"left": left, "starts": known}).encode())
             child.stdin.close()
             said = child.stdout
             for line in iter(partial(said.readline, _MAX_LINE_BYTES), b""):
@@ -138,7 +149,8 @@ def scan_as_told(arguments: Sequence[str]) -> None:
 
 
 def _main(path: Path, seconds: int) -> None:
-    left = set(json.loads(sys.stdin.buffer.read()))
+    told = json.loads(sys.stdin.buffer.read())
+    left, starts_in = set(told["left"]), {name: Starts(*found) for name, found in told["starts"].items()}
     begin_helper()  # no thread can be started when it is held
     _hold(seconds + round(process_time()))
     _say({"ready": True})
@@ -148,7 +160,7 @@ def _main(path: Path, seconds: int) -> None:
     for name in files:
         if name in left:
             _say({"begin": name})
-            report = scan_file(name, files[name], known)
+            report = scan_file(name, files[name], known, starts_in.get(name))
             reports.append(report)
             _say({"file": {"path": name, "size": report.size, "formats": report.formats,
                            "findings": [one.as_json() for one in report.findings]}})  # fmt: skip

@@ -17,7 +17,7 @@ from pathlib import Path
 from time import process_time
 
 from vallum.models.scan.model import FileReport, Finding, Report, Verdict
-from vallum.models.scan.port import Blob, Inspector, RepositoryInspector
+from vallum.models.scan.port import Blob, Inspector, RepositoryInspector, Starts
 
 __all__ = ["files_of", "scan_file", "scan_path", "together", "with_vouched"]
 
@@ -50,14 +50,14 @@ def files_of(path: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def scan_file(name: str, file: Path, inspectors: Sequence[Inspector]) -> FileReport:
-    """One file by itself. Never raises."""
+def scan_file(name: str, file: Path, inspectors: Sequence[Inspector], starts: Starts | None = None) -> FileReport:
+    """One file by itself; `starts` are of those very bytes. Never raises."""
     scan, size = _Scan(inspectors), 0
     try:
         blob = _open(name, file, scan)
         if blob is not None:
             size = len(blob)
-            scan.file(blob)
+            scan.file(replace(blob, starts=starts) if starts is not None and starts.size == size else blob)
     except OSError as e:
         scan.report(Verdict.REVIEW, "scanner-error", name, f"it cannot be read: {e.strerror}")
     return FileReport(name, size, tuple(scan.formats), tuple(scan.findings))

@@ -1,7 +1,8 @@
 """Scanning again and again: children that are forked from one process in which every inspector is loaded already.
 
 To start an interpreter and load some forty modules of formats takes as long as to hash 150 MB, for every model. The
-process that forks never sees what is scanned: it is told a path, forks, and reaps. Each child is held to what any
+process that forks never sees what is scanned: it hands a path on, forks, and reaps. One child is forked ahead, since to
+fork and to touch memory for the first time takes as long as to hash 8 MB. Each is told once, is held to what any
 scanner's child is held to (`child`), and ends when whoever asked for it closes its line, or dies. So do all of them
 with the process that asks.
 """
@@ -14,7 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -24,6 +25,7 @@ from vallum.models.scan.model import Report
 
 if TYPE_CHECKING:
     from vallum.models.scan.child import Child
+    from vallum.models.scan.port import Starts
 
 __all__ = ["Scanner"]
 
@@ -40,11 +42,11 @@ class Scanner:
         self._lock = Lock()
         self._server: _Server | None = None
 
-    def scan(self, folder: Path) -> Report:
+    def scan(self, folder: Path, starts_in: "Mapping[str, Starts] | None" = None) -> Report:
         """As `scan_isolated`. Raises OSError for what cannot be read at all, or when no process can be started."""
         from vallum.models.scan.child import scan_isolated  # some forty modules of formats
 
-        return scan_isolated(folder, self._start)
+        return scan_isolated(folder, self._start, starts_in)
 
     def close(self) -> None:
         with self._lock:
@@ -112,7 +114,7 @@ class _Forked:
         self._kill_all = kill_all
 
     def kill(self) -> None:
-        """Returns when it is gone."""
+        """Returns when it does nothing any more."""
         with suppress(OSError):
             self._line.shutdown(socket.SHUT_WR)
             self._line.settimeout(_SECONDS_TO_END)
@@ -133,7 +135,7 @@ class _Forked:
 
 
 def _serve(line: socket.socket) -> None:
-    """Fork for each message, kill when a line closes, and end with whoever asks."""
+    """Fork ahead, give out, kill when a line closes, and end with whoever asks."""
     from vallum.models.scan.child import inspectors, repository_inspectors
     from vallum.models.scan.pickles.starts import load_search
 
@@ -142,47 +144,68 @@ def _serve(line: socket.socket) -> None:
     gc.collect()
     gc.freeze()  # what is shared with the children stays shared
     children: dict[socket.socket, int] = {}
+    spare = _fork(line)
     while True:
         ready, _, _ = select.select([line, *children], [], [], _IDLE_SECONDS)
         if not ready and not children:
+            _end(spare)
             return
         for its in ready:
             if its is not line:
-                _end(its, children.pop(its))
+                _end((its, children.pop(its)))
                 continue
             message, descriptors, _, _ = socket.recv_fds(line, _MAX_MESSAGE_BYTES, 3)
             if not message:
-                for one, pid in children.items():
-                    _end(one, pid)
+                for one in (spare, *children.items()):
+                    _end(one)
                 return
             asked, said, lifeline = descriptors
-            pid = os.fork()
-            if not pid:
-                others = [line.fileno(), lifeline, *(one.fileno() for one in children)]
-                _become(asked, said, others, json.loads(message))
+            own, pid = spare
+            with own, suppress(OSError):  # it was killed while it waited: whoever asks hears nothing, and asks again
+                socket.send_fds(own, [message], [asked, said])
             os.close(asked)
             os.close(said)
             children[socket.socket(fileno=lifeline)] = pid
+            spare = _fork(line, *children)
 
 
-def _end(its: socket.socket, pid: int) -> None:
-    """Reaped only here, so that the number is no other process's."""
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+def _fork(*others: socket.socket) -> tuple[socket.socket, int]:
+    """A child that waits to be told by the line that is returned; with its number. It keeps none of `others` open."""
+    mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if not pid:
+        _become(its, [mine, *others])
     its.close()
+    return mine, pid
 
 
-def _become(asked: int, said: int, others: Sequence[int], arguments: list[str]) -> NoReturn:
-    """In the child: nothing is open but what it is asked by, and what it answers to."""
+def _end(child: tuple[socket.socket, int]) -> None:
+    """Reaped only here, so that the number is no other process's."""
+    its, pid = child
+    os.kill(pid, signal.SIGKILL)
+    its.close()  # first: to take down what it had mapped takes milliseconds, which nobody has to wait for
+    os.waitpid(pid, 0)
+
+
+def _become(line: socket.socket, others: Sequence[socket.socket]) -> NoReturn:
+    """In the child, once it is told: nothing is open but what it is asked by, and what it answers to."""
     from vallum.models.scan.child import scan_as_told
+    from vallum.models.scan.pickles.starts import begin_helper
 
     try:
-        os.dup2(asked, 0)
-        os.dup2(said, 1)
-        for descriptor in (asked, said, *others):
-            os.close(descriptor)
-        sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
-        scan_as_told(arguments)
+        for other in others:
+            other.close()
+        begin_helper()
+        message, descriptors, _, _ = socket.recv_fds(line, _MAX_MESSAGE_BYTES, 2)
+        line.close()
+        if message:
+            asked, said = descriptors
+            os.dup2(asked, 0)
+            os.dup2(said, 1)
+            os.close(asked)
+            os.close(said)
+            sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+            scan_as_told(json.loads(message))
     finally:
         os._exit(0)
 

@@ -5,13 +5,21 @@ a decoded text) they hand to `Scan.descend`, which judges it as if it were a fil
 size. They never raise for bad input: what is malformed is a finding. Whatever does escape is one, too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vallum.models.scan.model import Verdict
 
-__all__ = ["Blob", "Inspector", "RepositoryInspector", "Scan"]
+__all__ = ["Blob", "Inspector", "RepositoryInspector", "Scan", "Starts"]
+
+
+class Starts(NamedTuple):
+    """Every place in a file of `size` bytes where a pickle may begin, by its header or (`old`) without, in order."""
+
+    size: int
+    new: Sequence[int]
+    old: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +27,13 @@ class Blob:
     """Some bytes and what they are called. `data` may be a mapped file: slice what is needed, copy nothing large.
 
     `name` is the last part of the path, for formats that have no mark of their own; it is a hint and never decides
-    that something is harmless.
+    that something is harmless. `starts` is there when somebody who is trusted has looked for them already.
     """
 
     name: str
     place: str
     data: memoryview
+    starts: Starts | None = None
 
     def head(self, size: int = 4096) -> bytes:
         return bytes(self.data[:size])

@@ -138,7 +138,7 @@ def test_the_report_is_signed_and_one_that_was_touched_is_not(
     approve(perform, stan, erasure)
     erasures.go_on()
     signed = perform("read_erasure_report", stella, {"erasure": erasure.id})
-    signer, key = SigningKeys(platform.records, platform.keyring, platform.clock).current()
+    signer, key = SigningKeys(platform.records, platform.keyring, platform.clock, lambda conn: ()).current()
     statement = verify_envelope(signed.envelope.encode(), {signer: key.public_key()})
     digest = hashlib.sha256(signed.report.encode()).hexdigest()
     assert statement.subjects[0].digest == {"sha256": digest}
@@ -190,15 +190,18 @@ def test_a_legal_hold_stops_it_until_it_ends(taken_in, rows, perform, stella, st
 
 
 def test_what_was_under_way_is_waited_for_and_erased_too(
-    taken_in, begin, send, complete, rows, perform, stella, stan, asked, erasures
+    begin, send, catalogue, platform, rows, perform, stella, stan, asked, erasures
 ):
+    """Judged before anybody approved, and a version after: nothing of judging knew that they go."""
     coming = begin(name="stays")
     send(coming, visits(20))
     erasure = asked()
+    judged = catalogue.intakes.complete("stays", coming.id, stella)
     approve(perform, stan, erasure)
     assert erasures.go_on() == 0
     assert coming.id in perform("read_erasure", stella, {"erasure": erasure.id}).problem
-    complete(coming)
+    with platform.records.write() as conn:
+        assert catalogue.intakes.finish(conn, judged).rows == 20
     assert erasures.go_on() == 1
     made = perform("read_data_version", stella, {"name": "stays", "number": "2"})
     assert WHOM not in set(rows(stella, made, purpose="care").get_column("email"))

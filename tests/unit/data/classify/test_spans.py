@@ -127,12 +127,10 @@ def test_a_hostile_megabyte_costs_at_most_three_ordinary_ones(piece):
     ordinary = ((sentence * 4 + written) * 2000)[:1_000_000]
     hostile = (piece * (1_000_000 // len(piece) + 1))[:1_000_000]
 
-    def best(text):
-        times = []
-        for _ in range(3):
-            began = time.process_time()
-            SPANS.find(text)
-            times.append(time.process_time() - began)
-        return min(times)
+    def cost(text):
+        began = time.process_time()
+        SPANS.find(text)
+        return time.process_time() - began
 
-    assert best(hostile) <= 3 * best(ordinary)
+    allowed = 3 * min(cost(ordinary) for _ in range(3))
+    assert any(cost(hostile) <= allowed for _ in range(3))

@@ -11,6 +11,8 @@ pytest.importorskip("narwhals")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
+from vallum.data.anonymise import assess  # noqa: E402
+from vallum.data.gates.anonymity import Anonymity  # noqa: E402
 from vallum.data.gates.drift import FeatureDrift, GroupRates, LabelDrift, NullSpike  # noqa: E402
 from vallum.data.gates.engines import DuckDBEngine, PolarsEngine, SparkEngine  # noqa: E402
 from vallum.data.gates.learned import History  # noqa: E402
@@ -46,7 +48,7 @@ def duckdb_engine(_):
 
 @contextmanager
 def polars_engine(_):
-    yield PolarsEngine(run_keys=8)  # so small that spools merge many runs
+    yield PolarsEngine(run_keys=8, grouped_rows=4)  # so small that spools merge many runs, and groups come in parts
 
 
 @contextmanager
@@ -89,7 +91,8 @@ def checks(parent, other):
         LabelDrift("text", ("a", "b"), labels), LabelDrift("text", ("a", "b"), labels, "psi"),
         LabelDrift("text", ("a", "b"), labels, "chi_square", 0.01),
         FeatureDrift("amount", (0.0, 2.5, 50.0), History(("0", "1", "2", "3"), ((5, 5, 5, 5),))),
-        GroupRates("flag", True, "text", ("a", "b")),
+        GroupRates("flag", True, "text", ("a", "b")), Anonymity(("text", "flag"), 2), Anonymity(("amount",), 3),
+        Anonymity(("day", "flag"), 2, "text", 2), Anonymity(("flag",), 2, "amount", 3), Anonymity(("at", "id"), 5),
     ]  # fmt: skip
 
 
@@ -145,6 +148,8 @@ def test_every_engine_says_what_counting_by_hand_says(engine):
         "text: Matches": 3, "text: HasLength": 1, "text: NoFormulas": 1, "id: IsUnique": 2, "id, text: IsUnique": 0,
         "amount: IsUnique": 1, "at: IsUnique": 1, "text: IsUnique": 0, "duplicate rows": 1,
         "leakage to evaluation": 2, "text: RefersTo parent": 3, "flag by text: GroupRates": 6,
+        "text, flag: Anonymity": 5, "amount: Anonymity": 4, "day, flag: Anonymity of text": 4,
+        "flag: Anonymity of amount": 7, "at, id: Anonymity": 7,
     }  # fmt: skip
     assert all(ran for ran, _ in found.values())
 
@@ -195,3 +200,42 @@ def test_a_set_of_few_texts_and_one_of_many_say_the_same(engine):
         for values in (few, many)
     ]
     assert bad == [3, 3]
+
+
+def risk_by_hand(rows, columns, sensitive):
+    """As `vallum data risk` tells it. NaN is null here, and no value of its own."""
+    names = list(SCHEMA)
+    cells = {n: [None if r[names.index(n)] != r[names.index(n)] else r[names.index(n)] for r in rows] for n in names}
+    return assess(cells, columns, sensitive=sensitive)
+
+
+@pytest.mark.parametrize(
+    ("columns", "sensitive"), [(("flag", "amount"), "text"), (("text",), "amount"), (("day",), None)]
+)
+def test_a_contract_and_the_risk_report_tell_the_same(columns, sensitive, engine):
+    for rows in (ROWS, ROWS * 3, [ROWS[0]] * 4, []):
+        report = risk_by_hand(rows, columns, sensitive)
+        check = Anonymity(columns, 3, sensitive or "", 2 if sensitive else 0)
+        (found,) = run_checks(table(rows), [check], engine, now=NOW).outcomes
+        said = dict(found.figures)
+        assert (said["k"], said["groups"], said["unique_rows"]) == (report.k, report.groups, report.unique_rows)
+        assert said["highest_risk"] == report.prosecutor_highest
+        assert said.get("l") == report.distinct_l
+        due = not rows or (report.k >= 3 and (sensitive is None or report.distinct_l >= 2))
+        assert (found.ran, found.passed) == (True, due)
+
+
+def test_columns_of_one_name_in_capitals_and_odd_names_are_told_apart(engine):
+    """Databases compare names without capitals, and a name may say anything."""
+    frame = pl.DataFrame({"a b": [1, 1, 2, 2], '"; DROP': ["x", "x", "y", "y"], "c": [1.5, 2.5, 1.5, 1.5]})
+    check = Anonymity(("a b", '"; DROP'), 2, "c", 2)
+    (found,) = run_checks(Table.of(frame), [check], engine, now=NOW).outcomes
+    assert (found.passed, found.bad_rows, dict(found.figures)["l"]) == (False, 2, 1)
+    assert "1.5" not in found.reason
+
+
+def test_what_cannot_be_grouped_by_fails(engine):
+    frame = pl.DataFrame({"a": [1, 1], "tags": [[1], [2]]})
+    asked = [Anonymity(("a", "tags"), 2), Anonymity(("absent",), 2), Anonymity(("a",), 2)]
+    report = run_checks(Table.of(frame), asked, engine, now=NOW)
+    assert [(o.ran, o.passed) for o in report.outcomes] == [(False, False), (False, False), (True, True)]

@@ -1,13 +1,16 @@
 """Wrong labels and triggers in real data: scikit-learn's digits, poisoned here."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
 from vallum.data.poisoning import disagreement, find_mislabelled, find_mislabelled_texts, find_triggers
 from vallum.kernel.errors import Invalid
 
-datasets = pytest.importorskip("sklearn.datasets")
-pytestmark = pytest.mark.long
+pytestmark = [
+    pytest.mark.long, pytest.mark.skipif(find_spec("sklearn") is None, reason="the extra poisoning is not installed")
+]  # fmt: skip
 
 
 def found_at(scores, bad, false_positives):
@@ -21,6 +24,8 @@ def auroc(scores, bad):
 
 @pytest.fixture(scope="module")
 def digits():
+    from sklearn import datasets
+
     images, labels = datasets.load_digits(return_X_y=True)
     return images.reshape(-1, 8, 8), labels
 
@@ -106,6 +111,8 @@ def test_marks_that_outweigh_the_image_are_found_and_what_is_left_teaches_no_bac
 
 def test_flips_in_a_table_are_found_where_models_agree_on_nothing_but_the_rows():
     """Breast cancer: 0.995 is what models fitted to the right labels reach over many draws."""
+    from sklearn import datasets
+
     rows, labels = datasets.load_breast_cancer(return_X_y=True)
     found = []
     for seed in (3, 4, 5):

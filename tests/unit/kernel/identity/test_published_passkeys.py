@@ -229,6 +229,14 @@ def test_a_registration_cut_anywhere_is_refused(name, data):
 
 
 @pytest.mark.parametrize("name", sorted(VERIFIED_TO_REGISTER))
+def test_an_attestation_cut_at_every_byte_is_refused(name):
+    said = parts_of(NAMED[name], "registration")
+    for size in range(len(said["attestationObject"])):
+        with pytest.raises(SignInRefused):
+            register(NAMED[name], attestationObject=said["attestationObject"][:size])
+
+
+@pytest.mark.parametrize("name", sorted(VERIFIED_TO_REGISTER))
 def test_a_registration_for_somebody_or_something_else_is_refused(name):
     said = parts_of(NAMED[name], "registration")
     client = json.loads(said["clientDataJSON"])

@@ -11,10 +11,10 @@ from pathlib import Path
 import cedarpy
 import pytest
 
-from vallum.kernel.policy.check import problems_of
+from vallum.kernel.cedar.check import problems_of
+from vallum.kernel.cedar.syntax import PolicyRefused
 from vallum.kernel.policy.engine import _evaluate
 from vallum.kernel.policy.policy_set import PolicySet
-from vallum.kernel.policy.syntax import PolicyRefused
 
 CEDAR = json.loads((Path(__file__).parents[3] / "vectors" / "cedar" / "handwritten.json").read_text())
 TESTS = {test["name"]: test for test in CEDAR["tests"]}

@@ -64,6 +64,9 @@ ledger:content:read                 -          F          -            -        
 ledger:content:expire               -          -          -            -         -        -      -         -        -      A
 ledger:content:erase                -          -          -            -         -        -      -         -        -      A
 ledger:export:create                A          A          -            -         -        A      -         -        -      A
+ledger:hold:set                     A          A          A            -         -        -      -         -        -      A
+ledger:hold:read                    A          A          A            -         -        A      -         -        -      A
+ledger:hold:end                     -          -          F            -         -        -      -         -        -      A
 guards:finding:review               -          A          -            -         -        -      -         -        -      A
 guards:case:read                    -          F          -            -         -        -      -         -        -      -
 keys:keyset:read                    A          A          -            -         -        A      -         -        -      A
@@ -132,6 +135,7 @@ data:erasure:request                -          -          F            -        
 data:erasure:approve                -          -          F            -         F        -      -         -        -      -
 data:erasure:cancel                 -          -          A            -         -        -      -         -        -      A
 data:erasure:finish                 -          -          -            -         -        -      -         -        -      A
+data:erasure:readmit                -          -          F            -         -        -      -         -        -      -
 data:hold:set                       A          A          A            -         -        -      -         -        -      A
 data:hold:release                   -          -          F            -         -        -      -         -        -      A
 data:egress:read                    -          A          A            -         -        A      -         -        -      A

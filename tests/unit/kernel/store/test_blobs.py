@@ -125,6 +125,16 @@ def test_one_that_is_replaced_while_it_is_read_is_not_mixed(blobs):
         list(begun)
 
 
+@pytest.mark.parametrize("size", [1, 3_000_000])
+def test_a_small_one_that_is_replaced_or_gone_once_it_is_read_was_read(blobs, size):
+    blobs.put("small", b"a" * size)
+    begun = blobs.stream("small")
+    first = next(begun)
+    blobs.put("small", b"b" * size)
+    blobs.delete("small")
+    assert first + b"".join(begun) == b"a" * size
+
+
 @pytest.mark.parametrize(
     "name", ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/", ".hidden", "a\x00b", "a b", "é", "x" * 600, "a\\b"]
 )

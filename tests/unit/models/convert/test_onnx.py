@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from vallum.models.attestations import TRAINING_PROVENANCE, verify_envelope
 from vallum.models.convert import CONVERSION_BUILD_TYPE, convert
 from vallum.models.scan import Verdict, scan
 
-pytest.importorskip("skl2onnx", reason="the extra convert-onnx is not installed")
-joblib = pytest.importorskip("joblib")
-pytest.importorskip("sklearn")
+pytestmark = pytest.mark.skipif(
+    any(find_spec(name) is None for name in ("skl2onnx", "joblib", "sklearn")),
+    reason="the extra convert-onnx is not installed",
+)
 
 DRAW = np.random.default_rng(7)
 X = DRAW.normal(size=(200, 4)) * [1, 10, 1000, 0.1] + [0, 5, 3000, 0]
@@ -39,6 +41,7 @@ def fitted():
 
 @pytest.mark.parametrize("name", ["classes", "numbers"])
 def test_it_answers_as_its_source_does(fitted, tmp_path, name):
+    import joblib
     import onnx
     import onnxruntime
 
@@ -84,6 +87,7 @@ def test_one_that_answers_otherwise_is_not_kept(fitted, tmp_path, monkeypatch):
 
 
 def test_what_onnx_cannot_say_is_refused_and_leaves_nothing(tmp_path):
+    import joblib
     from sklearn.feature_extraction.text import CountVectorizer
 
     joblib.dump(CountVectorizer().fit(["some words", "other words"]), tmp_path / "words.joblib")
@@ -93,6 +97,8 @@ def test_what_onnx_cannot_say_is_refused_and_leaves_nothing(tmp_path):
 
 
 def test_a_conversion_is_attested_and_the_command_says_so(fitted, tmp_path):
+    import joblib
+
     key = ec.generate_private_key(ec.SECP256R1())
     (tmp_path / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     joblib.dump(fitted["numbers"], tmp_path / "model.joblib")

@@ -9,7 +9,6 @@ import time
 import zipfile
 from datetime import UTC, datetime, timedelta
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,6 +127,8 @@ OSV = {
 
 
 def test_our_documents_are_such_as_osv_has():
+    import jsonschema  # whose grammars take longer to load than all tests here
+
     git = {"ranges": [{"type": "GIT", "repo": "https://x", "events": [{"introduced": "0"}]}], "versions": None}
     for one in (
         advisory(),

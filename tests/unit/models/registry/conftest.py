@@ -1,6 +1,7 @@
 """A platform on a real database with its blobs in a folder, people who act, and models to upload."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,23 @@ from sqlalchemy import text
 from vallum.api import ROUTES, Call, RawBody
 from vallum.compose import Platform, prepare
 from vallum.kernel.errors import Conflict
+from vallum.models.registry import service
+from vallum.models.scan.forks import Scanner
 from vallum.settings import load_settings
+
+
+@dataclass(frozen=True)
+class SharedScanner:
+    """That of the session, which outlives the platform that closes it."""
+
+    scanner: Scanner
+
+    def scan(self, folder, starts_in):
+        return self.scanner.scan(folder, starts_in)
+
+    def close(self):
+        pass
+
 
 ROUTE = {route.name: route for route in ROUTES}
 
@@ -21,8 +38,17 @@ def settings(migrated_url, tmp_path):
     return load_settings(None, {}, {"data": str(tmp_path / "data"), "records.url": migrated_url})
 
 
+@pytest.fixture(scope="session")
+def scanner():
+    """One for every platform here, as a server has one for every version: to start it costs more than most tests."""
+    made = Scanner()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def platform(settings):
+def platform(settings, scanner, monkeypatch):
+    monkeypatch.setattr(service, "Scanner", lambda: SharedScanner(scanner))
     prepare(settings)
     opened = Platform.open(settings)
     opened.writer.start()

@@ -225,7 +225,8 @@ def test_no_room_to_check_out_leaves_nothing(uploaded, registry, tmp_path, reque
 # While it is scanned and signed.
 
 
-def test_a_scanner_that_cannot_run_decides_nothing(begin, send, complete, monkeypatch, perform, dana):
+def test_a_scanner_that_cannot_run_decides_nothing(begin, send, complete, monkeypatch, perform, dana, scanner):
+    scanner.close()  # so that it starts anew
     upload = begin()
     send(upload, "model.safetensors", tensors())
     with monkeypatch.context() as patched:
@@ -236,7 +237,8 @@ def test_a_scanner_that_cannot_run_decides_nothing(begin, send, complete, monkey
     assert complete(upload).state == "available"
 
 
-def test_a_scanner_that_dies_passes_nothing(begin, send, complete, monkeypatch):
+def test_a_scanner_that_dies_passes_nothing(begin, send, complete, monkeypatch, scanner):
+    scanner.close()  # so that it starts anew
     upload = begin()
     send(upload, "model.safetensors", tensors())
     monkeypatch.setattr(sys, "executable", "/bin/false")
@@ -316,10 +318,10 @@ def test_a_file_that_is_changed_while_it_is_scanned_is_no_verdict(
     send(upload, "model.bin", unknown())
     scan = registry.uploads._scan
 
-    def attacked(folder):
+    def attacked(folder, starts_in):
         time.sleep(0.02)
         attack(folder / "model.bin")
-        return scan(folder)
+        return scan(folder, starts_in)
 
     with monkeypatch.context() as patched:
         patched.setattr(registry.uploads, "_scan", attacked)

@@ -22,6 +22,7 @@ from vallum.kernel.gate import AccessDenied
 from vallum.kernel.keys import SealBroken
 from vallum.models.attestations import verify_envelope
 from vallum.models.registry import records as table
+from vallum.models.registry.signing_keys import KeyPutBack
 from vallum.models.registry.uploads import manifest_of, stored_files
 from vallum.models.signing import SignatureRefused, TrustedKey, TrustPolicy, sign_model, verify_model
 from vallum.models.signing.bundle import render_bundle
@@ -177,6 +178,55 @@ def test_a_revocation_that_was_edited_is_seen(uploaded, revoke, platform, regist
         conn.execute(update(table.signing_keys).where(table.signing_keys.c.number == 1).values({column: value}))
     with pytest.raises(SealBroken):
         registry.checkout("churn", 1, tmp_path / "out")
+
+
+@pytest.mark.parametrize("others_go", [False, True])
+def test_a_revoked_key_that_is_put_back_as_it_was_counts_for_nothing(
+    uploaded, revoke, platform, registry, tmp_path, keys, sequenced, begin, send, complete, others_go
+):
+    """Whoever may write into the database, and has a backup of it: the old row is sealed as it should be."""
+    uploaded(FILES)
+    t = table.signing_keys
+    with platform.records.read() as conn:
+        before = dict(conn.execute(select(t).where(t.c.number == 1)).one()._mapping)
+    revoke(1)
+    sequenced()
+    with pytest.raises(SignatureRefused):
+        registry.checkout("churn", 1, tmp_path / "out")
+    with platform.records.write() as conn:
+        conn.execute(update(t).where(t.c.number == 1).values(before))
+        if others_go:  # and so the one that was put back would sign again
+            conn.execute(t.delete().where(t.c.number != 1))
+    for attempt in (lambda: registry.checkout("churn", 1, tmp_path / "out"), keys, lambda: registry.verify("churn", 1)):
+        with pytest.raises(KeyPutBack, match="model signing key 1 is revoked by the ledger"):
+            attempt()
+    assert not (tmp_path / "out").exists()
+    if others_go:
+        intake = begin()
+        for path, raw in FILES.items():
+            send(intake, path, raw)
+        with pytest.raises(KeyPutBack):
+            complete(intake)
+    fresh = Platform.open(platform.settings)  # a process that has seen nothing of it
+    fresh.writer.start()
+    with pytest.raises(KeyPutBack):
+        fresh.control.services.models.signing_keys()
+    fresh.close()
+    assert revoke(1).state == "revoked"
+    assert [key.state for key in keys() if key.number == 1] == ["revoked"]
+    assert uploaded(FILES).signer == "platform:2"
+
+
+def test_a_revocation_that_was_undone_in_its_own_transaction_revoked_nothing(uploaded, registry, platform, keys):
+    uploaded(FILES)
+
+    class Undone(Exception):
+        pass
+
+    with pytest.raises(Undone), platform.records.write() as conn:
+        registry.revoke_signing_key(conn, 1, WHY, None)
+        raise Undone
+    assert [(key.number, key.state) for key in keys()] == [(1, "signing")]
 
 
 def test_a_key_of_before_states_were_sealed_goes_on(uploaded, platform, registry, tmp_path, keys, rotate):

@@ -131,3 +131,39 @@ def test_both_engines_find_the_same_starts(monkeypatch) -> None:
         assert fast == list(starts.starts_of(pattern, data, 5))
         monkeypatch.undo()
         assert fast
+
+
+_CALL = b"cbdb\nrun\nX\x04\x00\x00\x00true\x85R."
+_BEGINNINGS = (
+    b"", b"U\x01a0", b"T\x01\x00\x00\x00a0", b"S'a'\n0", b"Va\n0", b"X\x01\x00\x00\x00a0", b"\x8c\x01a0",
+    b"\x8d\x01\x00\x00\x00\x00\x00\x00\x00a0", b"C\x01a0", b"B\x01\x00\x00\x00a0",
+    b"\x8e\x01\x00\x00\x00\x00\x00\x00\x00a0", b"\x96\x01\x00\x00\x00\x00\x00\x00\x00a0",
+    b"I-1\n0", b"L+1L\n0", b"F.5\n0", b"Fnan\n0", b"FInfinity\n0", b"G" + bytes(8) + b"0",
+    b"K\x010", b"M\x01\x000", b"J\x01\x00\x00\x000",
+    b"\x8a\x09" + bytes(9) + b"0", b"\x8b\x01\x00\x00\x00\x010", b"P5\n0", b"\x82\x010", b"\x83\x01\x000",
+    b"\x84\x01\x00\x00\x000", b"N0", b"\x880", b"\x890", b"]0", b"}0", b")0", b"\x8f0", b"(0",
+    b"\x80\x02", b"\x95" + struct.pack("<Q", len(_CALL)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_pickle_is_found_whatever_it_begins_with(protocol) -> None:
+    for beginning in _BEGINNINGS:
+        assert hidden(planted(bytes([0x80, protocol]) + beginning + _CALL)), beginning
+
+
+@pytest.mark.parametrize("module", ["bdb", "timeit", "code.x", "pip._internal", "__builtin__", "commands", "posix"])
+def test_a_pickle_without_a_header_is_found_by_the_module_that_it_names(module) -> None:
+    assert hidden(planted(b"c" + module.encode() + b"\nrun\n(S'true'\ntR."))
+
+
+@pytest.mark.parametrize(
+    "false", [b"\x80\x02J", b"\x80\x02M", b"\x80\x04X", b"\x80\x02G\x00\x00", b"cos\nab", b"(cos\n"]
+)
+def test_what_only_looks_like_a_start_hides_no_pickle_within_itself(false) -> None:
+    for pickled in (
+        b"\x80\x02" + _CALL,
+        b"\x80\x04\x8c\x03bdb\x8c\x03run\x93\x8c\x04true\x85R.",
+        b"cpty\nspawn\n(S'true'\ntR.",
+    ):
+        assert hidden(planted(false + pickled)), pickled

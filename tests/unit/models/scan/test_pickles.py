@@ -240,6 +240,10 @@ def _passes(scan: Any, content: bytes) -> None:
     assert scan(content).verdict == "pass"
 
 
+def _blocks(scan: Any, content: bytes) -> None:
+    assert scan(content).verdict == "block"
+
+
 def _seconds(work: Callable[[], Any]) -> float:
     began = process_time()
     work()
@@ -250,9 +254,8 @@ def test_the_slowest_opcodes_stay_linear(scan: Any) -> None:
     """They cost what reading and keeping them does, a few times over; what grew with their square would take hours."""
     for opcodes in (b"N0", b"(1", b"N\x94", b"]", b")\x85"):
         data = b"\x80\x04" + opcodes * 250_000 + _SYSTEM + _short("true") + b"\x85R."
-        assert scan(data).verdict == "block"
         reading = min(_seconds(lambda data=data: list(pickletools.genops(data))) for _ in range(2))
-        assert min(_seconds(lambda data=data: scan(data)) for _ in range(3)) < 3 * reading
+        assert any(_seconds(lambda data=data: _blocks(scan, data)) < 3 * reading for _ in range(3))
 
 
 _leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.binary(max_size=15)

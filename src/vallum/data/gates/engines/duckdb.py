@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vallum.data.gates.engines.port import EngineFailed
-from vallum.data.gates.engines.relational import made_by, orphans_in, repeats_in, scalars_in, shared_in
-from vallum.data.gates.model import Expression, Orphans, Repeats, Shared
+from vallum.data.gates.engines.relational import alike_in, made_by, orphans_in, repeats_in, scalars_in, shared_in
+from vallum.data.gates.model import Alike, Expression, Orphans, Repeats, Shared
 from vallum.data.readers import Staging
 from vallum.data.table import Table
 
@@ -42,6 +42,11 @@ class DuckDBEngine:
 
         return nw.col(column).str.contains(pattern)
 
+    def length(self, column: str) -> "nw.Expr":
+        import narwhals as nw
+
+        return nw.col(column).str.len_chars()
+
     def scalars(self, table: Table, asked: Sequence[Expression]) -> Mapping[str, Any]:
         with _failures():
             return scalars_in(self._frame(table), asked, made_by(self, asked))
@@ -57,6 +62,10 @@ class DuckDBEngine:
     def shared(self, table: Table, asked: Shared) -> int:
         with _failures():
             return shared_in(self._frame(table), self._frame(asked.other), table, asked)
+
+    def alike(self, table: Table, asked: Alike) -> Mapping[tuple[int, int], int]:
+        with _failures():
+            return alike_in(self._frame(table), table, asked)
 
     def _frame(self, table: Table) -> "nw.LazyFrame[Any]":
         import narwhals as nw

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from vallum.data.gates.model import Expression, Orphans, Repeats, Shared
+from vallum.data.gates.model import Alike, Expression, Orphans, Repeats, Shared
 from vallum.data.table import Table
 
 __all__ = ["Engine", "EngineFailed"]
@@ -25,3 +25,5 @@ class Engine(Protocol):
     def orphans(self, table: Table, asked: Orphans) -> int: ...
 
     def shared(self, table: Table, asked: Shared) -> int: ...
+
+    def alike(self, table: Table, asked: Alike) -> Mapping[tuple[int, int], int]: ...

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vallum.data.gates.model import Expression, Operations, Orphans, Repeats, Shared
+from vallum.data.gates.model import Alike, Expression, Operations, Orphans, Repeats, Shared
 from vallum.data.table import Table
 
 if TYPE_CHECKING:
     import narwhals as nw
 
-__all__ = ["orphans_in", "repeats_in", "scalars_in", "shared_in"]
+__all__ = ["alike_in", "alike_sizes", "orphans_in", "repeats_in", "scalars_in", "shared_in", "without_nan"]
 
 _COUNT = "__vallum_count"
 _SIDE = "__vallum_side"
@@ -61,6 +61,37 @@ def shared_in(frame: "nw.LazyFrame[Any]", other: "nw.LazyFrame[Any]", table: Tab
     )  # fmt: skip
     leaked = groups.filter(nw.col(_COUNT) < nw.col("__vallum_all"))
     return _number(leaked.select(nw.col(_COUNT).sum()))
+
+
+def alike_in(frame: "nw.LazyFrame[Any]", table: Table, asked: Alike) -> Mapping[tuple[int, int], int]:
+    found = alike_sizes(without_nan(frame, table, asked), asked)
+    return {(int(rows), int(values)): int(groups) for rows, values, groups in _rows(found)}
+
+
+def without_nan(frame: "nw.LazyFrame[Any]", table: Table, asked: Alike) -> "nw.LazyFrame[Any]":
+    """The columns that are asked about, as c0, c1, …, the sensitive one last: engines name no two alike."""
+    import narwhals as nw
+
+    named = []
+    for at, name in enumerate((*asked.columns, *([asked.sensitive] if asked.sensitive else []))):
+        column, value = table.column(name), nw.col(name)
+        if column is not None and column.is_float:
+            value = nw.when(~value.is_nan()).then(value)
+        named.append(value.alias(f"c{at}"))
+    return frame.select(*named)
+
+
+def alike_sizes(frame: "nw.LazyFrame[Any]", asked: Alike) -> "nw.LazyFrame[Any]":
+    """Rows, values and groups, of what `without_nan` made. A group's values are counted by grouping twice: databases
+    leave nulls out when they count what is different."""
+    import narwhals as nw
+
+    quasi = [f"c{at}" for at in range(len(asked.columns))]
+    sensitive = [f"c{len(quasi)}"] if asked.sensitive else []
+    finest = frame.group_by(*quasi, *sensitive).agg(nw.len().alias(_COUNT))
+    groups = finest.group_by(*quasi).agg(nw.col(_COUNT).sum().alias("__vallum_rows"), nw.len().alias("__vallum_values"))
+    sizes = groups.group_by("__vallum_rows", "__vallum_values").agg(nw.len().alias(_COUNT))
+    return sizes.select("__vallum_rows", "__vallum_values", _COUNT)
 
 
 def _number(frame: "nw.LazyFrame[Any]") -> int:

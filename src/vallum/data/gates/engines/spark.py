@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vallum.data.gates.engines.port import EngineFailed
-from vallum.data.gates.engines.relational import made_by, orphans_in, repeats_in, scalars_in, shared_in
-from vallum.data.gates.model import Expression, Orphans, Repeats, Shared
+from vallum.data.gates.engines.relational import alike_in, made_by, orphans_in, repeats_in, scalars_in, shared_in
+from vallum.data.gates.model import Alike, Expression, Orphans, Repeats, Shared
 from vallum.data.readers import Staging
 from vallum.data.table import Table
 
@@ -53,6 +53,10 @@ class SparkEngine:
         with _failures():
             return shared_in(self._frame(table), self._frame(asked.other), table, asked)
 
+    def alike(self, table: Table, asked: Alike) -> Mapping[tuple[int, int], int]:
+        with _failures():
+            return alike_in(self._frame(table), table, asked)
+
     def _frame(self, table: Table) -> "nw.LazyFrame[Any]":
         import narwhals as nw
 
@@ -77,6 +81,11 @@ class _Patterns:
         name = f"__vallum_matches_{len(self.used)}"
         self.used[name] = (column, pattern)
         return nw.col(name)
+
+    def length(self, column: str) -> "nw.Expr":
+        import narwhals as nw
+
+        return nw.col(column).str.len_chars()
 
 
 def _matching(pattern: str) -> Callable[[Any], Any]:

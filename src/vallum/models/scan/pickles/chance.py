@@ -15,7 +15,7 @@ from vallum.models.scan.pickles.policy import is_standard, is_tool
 __all__ = ["HEADER_BITS", "OLD_HEADER_BITS", "is_meant", "name_bits"]
 
 _OPCODE_BITS = log2(256 / 68)
-HEADER_BITS = 12.0  # 0x80 and one of four protocols, less what the opcode counts for
+HEADER_BITS = 11.5  # 0x80 and one of six protocols, less what the opcode counts for
 OLD_HEADER_BITS = 6.0  # one opcode, GLOBAL, and no other
 _ENOUGH_BITS = 52.0
 _LETTER_BITS = log2(256 / 64)

@@ -196,10 +196,10 @@ class HiddenPickleInspector:
         if _TORCH_START.match(blob.head(32)) or _is_pickle(blob):
             return False  # read in full, trailing content included
         budget = hidden_budget(len(blob))
-        return next(find_hidden(blob.data, 0, budget), None) is not None or budget.steps <= 0
+        return next(find_hidden(blob.data, 0, budget, blob.starts), None) is not None or budget.steps <= 0
 
     def inspect(self, blob: Blob, scan: Scan) -> None:
-        offset = next(find_hidden(blob.data, 0, hidden_budget(len(blob))), None)
+        offset = next(find_hidden(blob.data, 0, hidden_budget(len(blob)), blob.starts), None)
         if offset is None:
             scan.report(Verdict.REVIEW, "limit", blob.place, "more possible pickles than are looked at")
             return

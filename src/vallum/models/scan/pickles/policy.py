@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from vallum.models.scan.pickles.libraries import ALLOWED, CONDITIONAL, CURATED, IMPORTED, PATTERNS, words
 
-__all__ = ["Judgement", "Standing", "decide_global", "is_standard", "is_tool"]
+__all__ = ["Judgement", "Standing", "capable_roots", "decide_global", "is_standard", "is_tool"]
 
 
 class Standing(IntEnum):
@@ -97,6 +97,11 @@ _REBUILDS = re.compile(
 def is_standard(module: str) -> bool:
     """Whether its first part is the standard library's, of this Python or another."""
     return _RENAMED.get(root := module.partition(".")[0], root) in _STANDARD
+
+
+def capable_roots() -> frozenset[str]:
+    """First parts of modules that are refused whatever is taken from them, as a pickle may write them."""
+    return frozenset((*_STANDARD, *_TOOLS, *_RENAMED))
 
 
 def is_tool(module: str) -> bool:

@@ -1,7 +1,7 @@
 """Reads a stream of pickles, joblib's raw arrays within it, and what is hidden after or inside it."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -15,13 +15,13 @@ from vallum.models.scan.pickles.probing import probe, silent
 from vallum.models.scan.pickles.starts import CANDIDATE, OLD_CANDIDATE, starts_meanwhile, starts_of
 from vallum.models.scan.pickles.unread import find_capable_name
 from vallum.models.scan.pickles.values import Global, Made, Span
-from vallum.models.scan.port import Blob, Scan
+from vallum.models.scan.port import Blob, Scan, Starts
 
 __all__ = ["find_hidden", "hidden_budget", "item_size", "read_one", "read_stream"]
 
 _MAX_STACKED = 10_000
 _SURE_STEPS = 900_000  # a second, of an ordinary machine
-_MAX_CANDIDATES, _CANDIDATES_PER_BYTE = 20_000, 1 / 65_536  # random bytes have one in a million
+_MAX_CANDIDATES, _CANDIDATES_PER_BYTE = 20_000, 1 / 65_536  # random bytes have one in 250,000
 _MAX_NESTED = 100
 _MARK = ord("(")
 _MAX_MARKS = 4096
@@ -37,14 +37,20 @@ def hidden_budget(size: int, go_on: Callable[[], bool] = lambda: True) -> Budget
     return Budget(100_000 + size // 32, go_on)
 
 
-def find_hidden(data: memoryview, start: int, budget: Budget) -> Iterator[int]:
+def find_hidden(data: memoryview, start: int, budget: Budget, known: Starts | None = None) -> Iterator[int]:
     """Offsets of pickles that would run something. What random bytes may look like is not named.
 
-    Ends early when the budget does, which whoever asks can see in its `steps`.
+    Ends early when the budget does, which whoever asks can see in its `steps`. `known` is where to look, of `data` from
+    its first byte on; without it that is searched for.
     """
     most = _MAX_CANDIDATES + (len(data) - start) * _CANDIDATES_PER_BYTE
-    old = starts_meanwhile(OLD_CANDIDATE, data, start, int(most) + 2)
-    new = partial(starts_of, CANDIDATE, data, start)
+    new: Callable[[], Iterable[int]]
+    old: Callable[[], Iterable[int]]
+    if known is None:
+        old = starts_meanwhile(OLD_CANDIDATE, data, start, int(most) + 2)
+        new = partial(starts_of, CANDIDATE, data, start)
+    else:
+        new, old = partial(iter, known.new), partial(iter, known.old)
     for starts, header in ((new, HEADER_BITS), (old, OLD_HEADER_BITS)):
         until = start
         for tried, candidate in enumerate(starts()):

@@ -14,27 +14,33 @@ from threading import Thread
 from typing import Any
 
 from vallum.models.scan.pickles.machine import OPCODES
+from vallum.models.scan.pickles.policy import capable_roots
 
-__all__ = ["CANDIDATE", "OLD_CANDIDATE", "begin_helper", "load_search", "starts_meanwhile", "starts_of"]
+__all__ = ["CANDIDATE", "LONGEST", "OLD_CANDIDATE", "begin_helper", "load_search", "starts_meanwhile", "starts_of"]
 
 _MUCH_BYTES = 1 << 20
 _WORTH_HELP_BYTES = 8 << 20  # some milliseconds; what is shorter is searched before another thread wakes up
-# What could be told apart by its next byte is: each candidate costs as much as to search a tenth of a megabyte.
+# What could be told apart by its next byte is: each candidate costs as much as to search a tenth of a megabyte. Every
+# opcode that a pickle can begin with is here; the others need something on the stack.
 _OPCODE = b"[" + b"".join(b"\\x%02x" % op for op in sorted(OPCODES)) + b"]"
 CANDIDATE = (
-    rb"\x80[\x02-\x05](?:\x95.{6}\x00\x00|[(\x7d\x5d\x8f)N\x88\x89]" + _OPCODE + rb"|K." + _OPCODE + rb"|M.." + _OPCODE
-    + rb"|J.{4}" + _OPCODE + rb"|[XB].{3}[\x00-\x3f]|\x8e.{4}\x00{4}|c[A-Za-z_]|I[\x09-\x0d -9_]|S[ '\"]|[\x8cCV])"
+    rb"\x80[\x00-\x05](?:\x95.{6}\x00\x00"
+    rb"|(?:[(\x7d\x5d\x8f)N\x88\x89\x97]|[K\x82].|[M\x83]..|[J\x84].{4}|G.{8})" + _OPCODE
+    + rb"|[XBT].{3}[\x00-\x3f]|\x8b.{3}\x00|[\x8d\x8e\x96].{4}\x00{4}|c[A-Za-z_]|S[ '\"]|P[ -~]"
+    + rb"|[IL][\x09-\x0d +\--9_]|F[\x09-\x0d +\--9_inIN]|[\x8a\x8cCUV])"
 )  # fmt: skip
-OLD_CANDIDATE = (
-    rb"c(?:os|posix|nt|subprocess|builtins|__builtin__|sys|shutil|importlib|runpy|socket|pty|commands|webbrowser)"
-    rb"\n[0-9A-Za-z_.]{2,60}\n"
-)
+_ROOTS = sorted(capable_roots())
+OLD_CANDIDATE = rb"c(?:" + "|".join(_ROOTS).encode() + rb")(?:\.[0-9A-Za-z_.]{1,60})?\n[0-9A-Za-z_.]{2,60}\n"
+LONGEST = max(map(len, _ROOTS)) + 124  # bytes that either pattern can match
 
 
-def starts_of(pattern: bytes, data: memoryview, start: int) -> Iterator[int]:
-    """Offsets from `start`, in order."""
-    compiled = _compiled(pattern, len(data) - start >= _MUCH_BYTES)
-    return (found.start() for found in compiled.finditer(data, start))
+def starts_of(pattern: bytes, data: memoryview, start: int, *, much: bool | None = None) -> Iterator[int]:
+    """Every offset from `start` at which the pattern matches, in order: also within the match before, or a few bytes in
+    front of a pickle that look like another would hide it. `much` says whether there is, or will be, much to search."""
+    search = _compiled(pattern, len(data) - start >= _MUCH_BYTES if much is None else much).search
+    while (found := search(data, start)) is not None:
+        yield found.start()
+        start = found.start() + 1
 
 
 def starts_meanwhile(pattern: bytes, data: memoryview, start: int, most: int) -> Callable[[], Iterable[int]]:

@@ -10,7 +10,7 @@ from threading import Thread, stack_size
 
 import cedarpy
 
-from vallum.kernel.policy.syntax import policy_texts
+from vallum.kernel.cedar.syntax import policy_texts
 
 __all__ = ["problems_of"]
 
