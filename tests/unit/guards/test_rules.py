@@ -160,10 +160,14 @@ def test_hostile_text_costs_no_more_than_its_length(guard, unit):
     """Ten times the text costs about ten times as much: no rule reads the same characters over and over."""
 
     def seconds(chars):
+        """The least of three: other processes take its caches, and make it no faster."""
         text = unit * (chars // len(unit))
-        begun = time.process_time()
-        guard.find(text)
-        return time.process_time() - begun
+        taken = []
+        for _ in range(3):
+            begun = time.process_time()
+            guard.find(text)
+            taken.append(time.process_time() - begun)
+        return min(taken)
 
     seconds(1_000)
     assert seconds(100_000) < 40 * seconds(10_000) + 0.1

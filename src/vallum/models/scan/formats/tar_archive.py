@@ -4,6 +4,8 @@ Answers names that lead outside, also through a pax header that replaces them, l
 and content behind the end. Source: POSIX.1-2017, pax, "ustar Interchange Format"; GNU tar's manual, "Basic Tar Format".
 """
 
+import re
+
 from vallum.models.scan.formats.member_names import is_outside, shown
 from vallum.models.scan.model import Verdict
 from vallum.models.scan.port import Blob, Scan
@@ -13,6 +15,8 @@ __all__ = ["TarInspector"]
 _BLOCK = 512
 _MAX_NAME_BYTES = 1 << 20  # of a pax or long-name record
 _MAX_MEMBERS = 20_000
+# As V7, POSIX, GNU, star, libarchive, Go, Java and npm write it: filled with zeros or with spaces, and what ends it.
+_USUAL_CHECKSUM = re.compile(rb"(?:[0-7]{6}| {1,5}[1-7][0-7]*)(?:\0 | \0)|[0-7]{7}[\0 ]")
 _LINKS = {b"1": "a hard link", b"2": "a symbolic link"}
 _DEVICES = {b"3": "a device", b"4": "a device", b"6": "a pipe"}
 
@@ -49,6 +53,9 @@ class _Archive:
                 self._scan.report(Verdict.BLOCK, "archive-deceptive", f"{self._blob.place}@{at}", text)
                 self._scan.descend(self._blob, f"@{at}", self._data[at:])
                 return
+            if not _USUAL_CHECKSUM.fullmatch(header[148:156]):
+                text = "a checksum in a form that no known program writes"
+                self._scan.report(Verdict.REVIEW, "archive-deceptive", f"{self._blob.place}@{at}", text)
             at = self._member(header, at + _BLOCK, size)
         if at < len(self._data):
             self._rest(at)
