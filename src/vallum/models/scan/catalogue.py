@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from vallum.models.scan import pickles
 from vallum.models.scan.formats.code import Notebook, PythonSource, Script
 from vallum.models.scan.formats.compressed import CompressedInspector
-from vallum.models.scan.formats.executables import ExecutableInspector
+from vallum.models.scan.formats.executables import ExecutableInspector, HiddenExecutableInspector
 from vallum.models.scan.formats.flax import FlaxInspector
 from vallum.models.scan.formats.gguf import GgufInspector
 from vallum.models.scan.formats.hdf5 import Hdf5Inspector
@@ -38,6 +38,7 @@ def inspectors() -> Sequence[Inspector]:
     return (
         *pickles.inspectors(),
         ExecutableInspector(),
+        HiddenExecutableInspector(),
         ZipInspector(),
         TarInspector(),
         SevenZipInspector(),

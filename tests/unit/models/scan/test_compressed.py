@@ -94,3 +94,11 @@ def test_every_field_of_a_header_is_passed_over_to_the_content():
     for flags, fields in ((4, b"\x03\0abc"), (8, b"name\0"), (16, b"note\0"), (2, b"\0\0"), (30, b"\x01\0xn\0c\0\0\0")):
         packed = b"\x1f\x8b\x08" + bytes([flags]) + bytes(6) + fields + body[:-8] + bytes(8)
         assert techniques(scanned(packed), Verdict.BLOCK) == {"executable"}, flags
+
+
+@pytest.mark.parametrize("wide", [19, 20])
+def test_joblibs_old_wrapping(wide):
+    packed = zlib.compress(b"#!/bin/sh\necho harmless\n")
+    wrapped = b"ZF" + hex(len(packed)).encode().ljust(wide) + packed
+    assert techniques(scanned(wrapped), Verdict.BLOCK) == {"executable"}
+    assert techniques(scanned(b"ZF" + hex(5).encode().ljust(wide) + b"\0" * 20), Verdict.REVIEW) == {"unknown-format"}

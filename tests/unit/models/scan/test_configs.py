@@ -171,3 +171,32 @@ def test_the_standard_library_is_no_part_of_a_keras_model(tmp_path: Path, asked:
     assert _scan(tmp_path, _keras(layer)).verdict is Verdict.BLOCK
     function = {"module": module, "class_name": "function", "config": name, "registered_name": name}
     assert _scan(tmp_path, _keras({"class_name": "Dense", "config": {"activation": function}})).verdict is Verdict.BLOCK
+
+
+@pytest.mark.parametrize("path", ["../../x", "/tmp/x", "C:\\x", "https://example.org/x"])
+def test_parts_of_an_embedding_outside(tmp_path: Path, path: str) -> None:
+    part = {"idx": 0, "name": "0", "path": path, "type": "sentence_transformers.models.Transformer"}
+    assert _scan(tmp_path, [part], "modules.json").verdict is Verdict.BLOCK
+    assert _scan(tmp_path, [part | {"path": "1_Pooling"}], "modules.json").verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("key", ["fsmonitor", "sshCommand", "hooksPath", "textconv"])
+def test_programs_that_git_runs(tmp_path: Path, key: str) -> None:
+    assert _scan(tmp_path, f"[core]\n\t{key} = touch x\n", "config").verdict is Verdict.BLOCK
+    assert _scan(tmp_path, f"[core]\n\t{key} = true\n\tbare = false\n", "config").verdict is Verdict.PASS
+
+
+def test_a_stage_of_a_library_that_spark_makes(tmp_path: Path) -> None:
+    stage = {"class": "org.apache.spark.ml.PipelineModel", "uid": "x", "paramMap": {}}
+    assert _scan(tmp_path, stage, "part-00000").verdict is Verdict.PASS
+    assert _scan(tmp_path, stage | {"class": "org.example.Stage"}, "part-00000").verdict is Verdict.REVIEW
+
+
+def test_a_layer_that_loads_another_model(tmp_path: Path) -> None:
+    layer = {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "a"}, "registered_name": None}
+    assert _scan(tmp_path, layer).verdict is Verdict.BLOCK
+
+
+def test_a_layer_in_python_of_a_text_protobuf(tmp_path: Path) -> None:
+    text = 'layer {\n  type: "Python"\n  python_param { module: "os" layer: "system" param_str: "id" }\n}\n'
+    assert _scan(tmp_path, text, "net.prototxt").verdict is Verdict.BLOCK

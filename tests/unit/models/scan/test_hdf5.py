@@ -75,3 +75,19 @@ def test_cut_short_is_not_passed():
 def test_noise_is_never_a_failure(noise):
     for data in (b"\x89HDF\r\n\x1a\n" + noise, _KERAS[:20] + noise + _KERAS[20 + len(noise) :]):
         assert "scanner-error" not in techniques(scanned(data), Verdict.REVIEW)
+
+
+def space(*dimensions: int) -> bytes:
+    """The message of a dataset's shape, of version 1."""
+    body = struct.pack("<BBBxxxxx", 1, len(dimensions), 0) + struct.pack(f"<{len(dimensions)}Q", *dimensions)
+    return struct.pack("<HHBxxx", 1, len(body), 0) + body
+
+
+@pytest.mark.parametrize("dimensions", [(1 << 40,), (1 << 20, 1 << 20), (3, 1 << 63, 2)])
+def test_a_dataset_that_no_file_of_that_size_holds(dimensions):
+    assert "archive-bomb" in techniques(scanned(_KERAS + space(*dimensions)), Verdict.BLOCK)
+
+
+@pytest.mark.parametrize("dimensions", [(1000, 1000), (1 << 30,), (0,)])
+def test_a_large_dataset_is_none(dimensions):
+    assert "archive-bomb" not in techniques(scanned(_KERAS + space(*dimensions)), Verdict.BLOCK)

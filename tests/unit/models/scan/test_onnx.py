@@ -200,3 +200,38 @@ def test_texts_of_nodes_that_a_tool_would_run(text: str) -> None:
 def test_texts_that_exporters_write_pass(text: str) -> None:
     data = model(put(10, text.encode()), put(1, node(b"Add") + put(6, text.encode())), more=put(14, entry("k", text)))
     assert scanned(data).verdict is Verdict.PASS
+
+
+def function(name: bytes, *calls: bytes) -> bytes:
+    nodes = [put(7, node(call, b"own")) for call in calls]
+    return put(25, put(1, name) + put(10, b"own") + b"".join(nodes))
+
+
+def test_functions_that_call_themselves():
+    asked = put(1, node(b"A", b"own"))
+    fine = [function(b"A", b"B", b"B"), function(b"B", b"C"), function(b"C")]
+    assert scanned(model(asked, more=b"".join(fine))).findings == ()
+    for last in (b"A", b"B", b"C"):
+        endless = model(asked, more=b"".join([*fine[:2], function(b"C", last)]))
+        assert techniques(scanned(endless), Verdict.BLOCK) == {"archive-bomb"}
+    deep = [function(b"%d" % n, b"%d" % (n + 1), b"%d" % (n + 2)) for n in range(3000)]
+    assert "archive-bomb" not in techniques(scanned(model(asked, more=b"".join(deep))), Verdict.BLOCK)
+
+
+def compiled(program: bytes) -> bytes:
+    attribute = put(1, b"ep_cache_context") + put(4, program)
+    return model(put(1, node(b"EPContext", b"com.microsoft", attribute)))
+
+
+def test_parts_that_are_compiled():
+    assert techniques(scanned(compiled(b"part.bin")), Verdict.REVIEW) == {"onnx-custom-operator"}
+    assert techniques(scanned(compiled(b"../part.bin")), Verdict.BLOCK) == {"onnx-external-data"}
+    assert techniques(scanned(compiled(b"/opt/part.so")), Verdict.BLOCK) == {"onnx-external-data"}
+    assert techniques(scanned(compiled(b"\x7fELF\x02\x01\x01".ljust(2000, b"\0"))), Verdict.BLOCK) == {"executable"}
+
+
+@pytest.mark.parametrize("location", ["$HOME/w", "~root/w", "a/$(id)"])
+def test_places_that_a_shell_unfolds(location):
+    assert techniques(scanned(model(put(5, tensor(external(location=location))))), Verdict.BLOCK) == {
+        "onnx-external-data"
+    }

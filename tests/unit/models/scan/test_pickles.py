@@ -316,3 +316,25 @@ def test_encoded_sources_do_not_pass(scan: Any) -> None:
     packed = base64.b64encode(zlib.compress(source))
     content = b"\x80\x04" + _named("builtins", "exec") + b"C" + bytes([len(packed)]) + packed + b"\x85R."
     assert scan(content).verdict == "block"
+
+
+def test_numpy_headers_and_shapes_that_deceive(scan: Any) -> None:
+    for descriptor, shape in (("__import__('os').system('id')", "(2,)"), ("'<f8'", "(-1,)"), ("'<f8'", "(1 << 3,)")):
+        expected = "review" if "<<" in shape else "block"
+        assert scan(_numpy(descriptor, shape, bytes(16))).verdict == expected
+    assert scan(_numpy("'<f8'", "(9999999999, 2)", bytes(32))).verdict == "block"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        b"cbuiltins\nbytearray\n(I99999999999\ntR",
+        b"cbuiltins\nbytes\n(I99999999999\ntR",
+        b"cbuiltins\nlist\n(cbuiltins\nrange\n(I99999999999\ntRtR",
+        b"cbuiltins\nset\n(cbuiltins\nrange\n(I-99999999999\nI0\ntRtR",
+    ],
+)
+def test_what_takes_as_much_as_a_number_says(scan: Any, call: bytes) -> None:
+    assert scan(call + b".").verdict == "block"
+    small = call.replace(b"99999999999", b"999")
+    assert scan(small + b".").verdict == "pass"

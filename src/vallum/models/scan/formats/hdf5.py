@@ -7,6 +7,7 @@ its configuration without. Source: HDF5 File Format Specification 3.0, II.A and 
 
 import json
 import re
+import struct
 from collections.abc import Iterator
 
 from vallum.models.scan.formats.member_names import is_outside, shown
@@ -31,6 +32,10 @@ _EXTERNAL_DATA = re.compile(rb"\x07(?:\0..[\0-\x1f]\0\0|..[\0-\x1f])\0?\x01\0\0\
 # What such a link says in full, behind its length; and a part of a virtual dataset, in a heap (VII.A).
 _LINK = re.compile(rb"\0(?=([\x20-\x7e]{1,1024})\0(/?[\x20-\x7e]{1,1024})\0)")
 _VIRTUAL = re.compile(rb"\0{5}([\x20-\x7e]{2,1024})\0[\x20-\x7e]{1,1024}\0\x03\0{3}")
+# A dataset's shape: a message of type 1, whose version is 1, its rank, flags and reserved bytes (IV.A.2.b).
+_SPACE = re.compile(rb"\x01\0[\x10-\xff][\0-\x04][\0-\x1f]\0\0\0\x01([\x01-\x20])[\0\x01]\0{5}", re.DOTALL)
+_MOST_ELEMENTS = 1 << 36
+_MOST_PACKED = 1 << 12
 _SUFFIXES = (".h5", ".hdf5", ".he5", ".keras")
 _SIZE_AT = {0: (13, 40), 1: (13, 44), 2: (9, 28), 3: (9, 28)}  # of addresses; of the address of the end
 
@@ -81,7 +86,7 @@ def _end(data: memoryview, start: int) -> int | None:
 
 def _search(blob: Blob, scan: Scan) -> None:
     texts = 0
-    reported = False
+    reported = vast = False
     done = blocked = 0
     for at, window in _windows(blob.data):
         if (target := _target(window, blob.data)) is not None and blocked < _MAX_TARGETS:
@@ -90,6 +95,10 @@ def _search(blob: Blob, scan: Scan) -> None:
             text = f"it reads `{shown(target)}` in place of content of its own"
             verdict = Verdict.BLOCK if outside else Verdict.REVIEW
             scan.report(verdict, "archive-link", blob.place, text)
+        if not vast and (count := _vast(window, len(blob))) is not None:
+            vast = True
+            text = f"a dataset of {count} elements, in a file of {len(blob)} bytes"
+            scan.report(Verdict.BLOCK, "archive-bomb", blob.place, text)
         if not reported and _links_outside(window):
             reported = True
             text = "it refers to another file, which is read in its place"
@@ -110,6 +119,21 @@ def _search(blob: Blob, scan: Scan) -> None:
             if texts >= _MAX_TEXTS:
                 scan.report(Verdict.REVIEW, "limit", blob.place, f"more than {_MAX_TEXTS} configurations")
                 return
+
+
+def _vast(window: bytes, size: int) -> int | None:
+    """How many elements the first dataset has that are far more than the file could hold, however packed."""
+    for found in _SPACE.finditer(window):
+        rank = found[1][0]
+        dimensions = window[found.end() : found.end() + 8 * rank]
+        if len(dimensions) < 8 * rank or int.from_bytes(found[0][2:4], "little") < 8 + 8 * rank:
+            continue
+        count = 1
+        for length in struct.unpack(f"<{rank}Q", dimensions):
+            count *= length
+        if count > max(_MOST_ELEMENTS, _MOST_PACKED * size):
+            return count
+    return None
 
 
 def _windows(data: memoryview) -> Iterator[tuple[int, bytes]]:

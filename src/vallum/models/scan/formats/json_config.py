@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 
+from vallum.models.scan.formats.member_names import is_outside
 from vallum.models.scan.formats.settings_text import judge_settings_text
 from vallum.models.scan.languages.callables import NamedCallables
 from vallum.models.scan.languages.carried_values import CarriedValues
@@ -28,6 +29,9 @@ _WORDS = frozenset(
 )  # data, and most of a file's size
 
 _MAX_TEMPLATES = 20_000
+_OF_SPARK = re.compile(
+    r"(?:org\.apache\.spark|pyspark|com\.johnsnowlabs|com\.microsoft\.azure|ml\.dmlc|xgboost|synapse|sparknlp)\."
+)
 _STRIDE = 1024
 _MAX_LISTED = 64  # a configuration that is a list has a few parts; a longer one is a table
 _MAX_WORDS_OF_COMMAND = 32
@@ -97,6 +101,8 @@ def judge_tree(document: object, blob: Blob, scan: Scan, *, rows: bool = False) 
     """
     if isinstance(document, dict) and "cells" not in document:
         _judge_index(document, blob, scan)
+    elif isinstance(document, list) and blob.name == "modules.json":
+        _judge_modules(document, blob, scan)
     templates, carried, named = 0, CarriedValues(scan), NamedCallables(scan)
     for number, (path, key, value) in enumerate(_entries(document)):
         if number % _STRIDE == _STRIDE - 1 and not scan.may_go_on():
@@ -174,12 +180,25 @@ def _judge_object(value: dict[str, object], place: str, scan: Scan) -> None:
     """`__module__` and `__class__`, as skops writes an object."""
     if "__loader__" in value or "module_path" in value:
         judge_skops_node(value, place, scan)
+    called = value.get("class")
+    if isinstance(called, str) and {"uid", "paramMap"} <= value.keys() and not _OF_SPARK.match(called):
+        text = f"Spark makes the class `{called[:120]}` by its name"
+        scan.report(Verdict.REVIEW, "config-executes", place, text)
     module, name = value.get("__module__"), value.get("__class__")
     if isinstance(module, str) and isinstance(name, str):
         verdict, why = judge_dotted(f"{module}.{name}")
         plain = ("collections", "builtins", "numpy", "scipy", "sklearn")
         if verdict is Verdict.BLOCK or (verdict is Verdict.REVIEW and module.split(".")[0] not in plain):
             scan.report(verdict, "config-executes", place, why)
+
+
+def _judge_modules(document: list[object], blob: Blob, scan: Scan) -> None:
+    """Parts of a sentence embedding, each in a folder of the repository."""
+    for path in (part.get("path") for part in document if isinstance(part, dict)):
+        if isinstance(path, str) and (is_outside(path) or "://" in path):
+            text = f"a part of it is at `{path[:120]}`, outside of the repository"
+            scan.report(Verdict.BLOCK, "archive-traversal", blob.place, text)
+            return
 
 
 def _judge_index(document: dict[str, object], blob: Blob, scan: Scan) -> None:

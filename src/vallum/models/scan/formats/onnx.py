@@ -179,6 +179,7 @@ class _Model:
         self._carried = CarriedValues(scan)
         self._count = 0
         self._own_domains: set[str] = set()
+        self._calls: dict[str, set[str]] = {}
         self._reported: set[str] = set()
 
     def judge(self) -> None:
@@ -186,13 +187,18 @@ class _Model:
         for field in self._each(self._blob.data):
             if field.number == 25 and isinstance(field.value, memoryview):
                 named = {f.number: f.value for f in self._each(field.value) if f.number in (1, 10)}
-                self._own_domains.add(f"{text_of_field(named.get(10))}:{text_of_field(named.get(1))}")
+                name = f"{text_of_field(named.get(10))}:{text_of_field(named.get(1))}"
+                self._own_domains.add(name)
+                self._calls[name] = self._called(field.value)
             graphs += field.number == 7
         if graphs != 1:
             text = f"{graphs} graphs: a model has one, and readers differ in which one of several they take"
             verdict = Verdict.BLOCK if graphs else Verdict.REVIEW
             self._scan.report(verdict, "malformed", self._blob.place, text)
         self._message("model", self._blob.data, "", 0)
+        if (endless := _called_by_itself(self._calls)) is not None:
+            text = f"the function `{shown(endless)}` calls itself, and whoever unfolds it never ends"
+            self._scan.report(Verdict.BLOCK, "archive-bomb", self._blob.place, text)
 
     def _each(self, data: memoryview) -> Iterator[Field]:
         for field in message_fields(data):
@@ -200,6 +206,15 @@ class _Model:
             if self._count > _MAX_FIELDS:
                 raise MalformedModel("more fields than are looked at")
             yield field
+
+    def _called(self, function: memoryview) -> set[str]:
+        """The operators that a function's own nodes ask for."""
+        called = set()
+        for field in self._each(function):
+            if field.number == 7 and isinstance(field.value, memoryview):
+                values = {f.number: f.value for f in self._each(field.value) if f.number in (4, 7)}
+                called.add(f"{text_of_field(values.get(7))}:{text_of_field(values.get(4))}")
+        return called
 
     def _message(self, kind: str, data: memoryview, path: str, depth: int) -> None:
         if depth > _MAX_DEPTH:
@@ -239,12 +254,31 @@ class _Model:
             text = f"{shown(operator)} of {shown(domain)!r}: named for running code or reaching out"
             self._scan.report(Verdict.BLOCK, "onnx-custom-operator", f"{self._blob.place}@{path}", text)
             return
+        if domain == "com.microsoft" and operator == "EPContext":
+            self._compiled(fields, path)
         if domain in _KNOWN_DOMAINS or f"{domain}:{operator}" in self._own_domains or domain in self._reported:
             return
         self._reported.add(domain)
         text = f"{shown(operator)} of {shown(domain)!r}: whoever loads it needs a native library for that"
         verdict = Verdict.REVIEW if _THIRD_DOMAINS.match(domain) else Verdict.BLOCK  # default deny: it is native code
         self._scan.report(verdict, "onnx-custom-operator", f"{self._blob.place}@{path}", text)
+
+    def _compiled(self, fields: list[Field], path: str) -> None:
+        """A part that was compiled for one device: its program is in the node, or in a file that the node names."""
+        for field in fields:
+            if field.number != 5 or not isinstance(field.value, memoryview):
+                continue
+            values = {f.number: f.value for f in self._each(field.value) if f.number in (1, 4)}
+            program = values.get(4)
+            if text_of_field(values.get(1)) != "ep_cache_context" or not isinstance(program, memoryview):
+                continue
+            place = text_of_field(program)
+            if len(program) > 4096 or not place.isprintable():
+                self._scan.descend(self._blob, "@ep_cache_context", program)
+            elif is_outside(place) or "://" in place:
+                self._external(f"its compiled part is at {shown(place)!r}, outside of the folder", path)
+        text = "a part that is compiled for one device: what it does is not seen here"
+        self._scan.report(Verdict.REVIEW, "onnx-custom-operator", f"{self._blob.place}@{path}", text)
 
     def _entry(self, fields: list[Field], path: str) -> None:
         """A long or strange text of the metadata is looked at as a file of its own."""
@@ -303,7 +337,7 @@ class _Model:
 
     def _outside(self, external: dict[str, str], size: int, path: str) -> None:
         location = external.get("location", "")
-        if not location or is_outside(location) or "://" in location or "%" in location:
+        if not location or is_outside(location) or re.search(r"://|[%$]|\A~", location):
             self._external(f"its data is at {shown(location)!r}, outside of the model's folder", path)
             return
         for key in ("offset", "length"):
@@ -320,6 +354,28 @@ class _Model:
 
     def _external(self, text: str, path: str) -> None:
         self._scan.report(Verdict.BLOCK, "onnx-external-data", f"{self._blob.place}@{path}", text)
+
+
+def _called_by_itself(calls: dict[str, set[str]]) -> str | None:
+    """A function that is reached from itself, looking at each once."""
+    done: set[str] = set()
+    for name in calls:
+        open_: list[tuple[str, Iterator[str]]] = [(name, iter(calls[name]))]
+        path = {name}
+        while open_ and name not in done:
+            current, rest = open_[-1]
+            for called in rest:
+                if called in path:
+                    return called
+                if called in calls and called not in done:
+                    open_.append((called, iter(calls[called])))
+                    path.add(called)
+                    break
+            else:
+                open_.pop()
+                path.discard(current)
+                done.add(current)
+    return None
 
 
 def text_of_field(value: int | memoryview | None) -> str:

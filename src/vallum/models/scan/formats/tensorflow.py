@@ -52,7 +52,7 @@ _THIRD = re.compile(
 _SAVES = re.compile(r"(?:Save|Restore|MergeV2Checkpoints|ShardedFilename)")
 _OPERATOR = re.compile(rb"_?[A-Z][A-Za-z0-9_>]{0,120}\Z")
 _OUTSIDE = re.compile(
-    rb"(?:^|[\x00-\x1f\"])(?:/(?:etc|root|home|proc|usr|var|dev|sys|tmp)/|~/|\.\./|[A-Z]:\\\\|(?:https?|ftp|gs|s3|hdfs)://)[\w./~-]{2,}|\.ssh/|\.\./\.\./"
+    rb"(?:^|[\x00-\x1f\"])(?:/(?:etc|root|home|proc|usr|var|dev|sys|tmp)/|~/|\.\./|[A-Z]:\\\\|(?:https?|ftp|gs|s3|hdfs)://)[\w./~-]+|\.ssh/|\.\./\.\./"
 )
 # An operator's own attribute: names of other nodes and devices, and none of these.
 _ADDRESS = re.compile(
@@ -60,6 +60,7 @@ _ADDRESS = re.compile(
 )
 _OF_AN_EXPORT = re.compile(rb"\A[\x00-\x1f\"]?/(?:home|usr|var|tmp|dev|sys)/(?!.*(?:\.ssh|\.aws|\.netrc|/\.\./))")
 _OF_ATTRIBUTE = b"attribute of "
+_TABLES = re.compile(r"(?:Mutable|Anonymous)*(?:Dense)?HashTable")  # shared under a name, which is made of a file's
 _TEXT_GRAPH = re.compile(rb"\b(?:node|node_def|meta_graphs|meta_info_def|graph_def)\s*:?\s*[{<]")
 _LITERAL = r"(?:\"(?:[^\"\\\n]|\\.){0,500}\"|'(?:[^'\\\n]|\\.){0,500}')"
 _TEXT_VALUE = re.compile(rf"(?<![\w.])(op|s)\s*:\s*({_LITERAL}(?:\s{{0,50}}{_LITERAL}){{0,20}})")
@@ -194,7 +195,12 @@ def _read_node(node: memoryview, operators: dict[str, int], places: list[bytes])
             continue
         if operator == "Const" and (found := _OUTSIDE.search(bytes(value))):
             places.append(found.group())
-        elif operator != "Const" and (found := _ADDRESS.search(bytes(value))) and len(places) < 5_000:
+        elif (
+            operator != "Const"
+            and not _TABLES.match(operator)
+            and (found := _ADDRESS.search(bytes(value)))
+            and len(places) < 5_000
+        ):
             places.append(_OF_ATTRIBUTE + operator.encode() + b" " + found.group())
     if len(operators) < 5_000:
         operators[operator] = operators.get(operator, 0) + 1

@@ -29,6 +29,13 @@ _FROM_ELSEWHERE = re.compile(
 _KNOWN_INDEXES = re.compile(
     r"https://(?:pypi\.org|files\.pythonhosted\.org|download\.pytorch\.org|pypi\.nvidia\.com|data\.pyg\.org)/"
 )
+# Where projects keep what they build: whose it is there, is for a person to see.
+_KNOWN_HOSTS = re.compile(
+    r"(?:git\+)?(?:https|ssh)://(?:git@)?(?:github\.com|[\w-]+\.github\.io|[\w.-]+\.githubusercontent\.com|gitlab\.com|bitbucket\.org|codeberg\.org"
+    r"|huggingface\.co|hf\.co|pypi\.org|files\.pythonhosted\.org|download\.pytorch\.org|pypi\.nvidia\.com|pypi\.ngc\.nvidia\.com|data\.pyg\.org|wheels\.vllm\.ai"
+    r"|storage\.googleapis\.com|(?:[\w-]+\.)?s3[\w.-]*\.amazonaws\.com|(?:pkgs\.dev\.azure|[\w-]+\.blob\.core\.windows|[\w-]+\.pkg\.dev)(?:\.com|\.net)?)(?=[/:])"
+)
+_ADDRESS = re.compile(r"(?:\w+\+)?\w+://[^\s\"']+")
 _OF_REQUIREMENTS = re.compile(r"(?i)requirements|constraints|conda|environment|python_env|pipfile|pyproject")
 _REQUIREMENT = re.compile(r"(?m)^\s*(?:-\s+)?[A-Za-z][\w.-]*(?:\[[\w,]+\])?\s*(?:[=<>~!]=?=?\s*[\d.*]+.*)?$")
 
@@ -63,10 +70,14 @@ class Text:
         for found in _FROM_ELSEWHERE.finditer(text):
             if found.group("index") and _KNOWN_INDEXES.match(found.group("index")):
                 continue
+            line = text[found.start() : text.find("\n", found.end()) + 1 or None].strip()
+            address = _ADDRESS.search(line)
+            unknown = "--trusted-host" in line or (address and not _KNOWN_HOSTS.match(address[0]))
             scan.report(
-                Verdict.REVIEW,
+                Verdict.BLOCK if unknown else Verdict.REVIEW,
                 "remote-code",
                 f"{blob.place}@{found.start()}",
                 "a dependency that comes from elsewhere than the package index",
             )
-            return
+            if unknown:
+                return

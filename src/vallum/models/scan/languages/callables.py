@@ -81,7 +81,7 @@ _REFERENCE = re.compile(r"\$\{([^${}]{1,300})\}|%\(([\w.-]{1,100})\)s|\$\$?([A-Z
 _MODULES = frozenset("module modulename package pkg library lib namespace importpath modulepath import from".split())
 _ATTRIBUTES = frozenset(
     """name attr attribute class classname cls function functionname func fn method methodname qualname callable object
-    objectname symbol target entry type factory handler member""".split()
+    objectname symbol target entry type factory handler member layer""".split()
 )
 # Written for people, or a table's: names of functions there are nobody's to call.
 _QUOTES = frozenset(
@@ -150,7 +150,7 @@ class NamedCallables:
     def pair(self, mapping: dict[str, object], place: str) -> None:
         """A module and a name of it, side by side."""
         texts = [
-            (re.sub(r"[^a-z]", "", key.lower()), value)
+            (re.sub(r"[^a-z]", "", key.lower()), value.strip().strip("\"'"))
             for key, value in mapping.items()
             if isinstance(key, str) and isinstance(value, str) and len(value) < _MAX_CHARACTERS
         ]

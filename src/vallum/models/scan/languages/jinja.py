@@ -7,6 +7,7 @@ A chat template comes with the weights, and is rendered by whoever serves them.
 
 import re
 
+from vallum.models.scan.languages.shell import harm_in_commands
 from vallum.models.scan.model import Verdict
 from vallum.models.scan.port import Scan
 
@@ -45,6 +46,12 @@ _FILTERED = re.compile(
     r"""(['"])([^'"\\]{0,200})\1\s*(?:\|\s*|\.\s*)(replace|lower|upper|title|capitalize|trim|reverse)(\s*\((?:[^()'"]|'[^']{0,80}'|"[^"]{0,80}"){0,20}\))?"""
 )
 _SET_STRING = re.compile(r"\{%-?\s*set\s+[\w.]+\s*=\s*['\"]([^'\"]{1,40})['\"]")
+_SENDS = re.compile(
+    r"(['\"])[^'\"{}%]{0,200}\bhttps?://[^'\"{}%]{1,200}\1\s*[~+]\s*[\w(]|\bhttps?://[^\s'\"{}%]{1,200}[?=/]\{\{"
+)
+_ENDLESS = re.compile(
+    r"\brange\s*\([^()]{0,80}?(?:\d{7,}|\*\*)|\*\s*\(?\s*\d{7,}|\d{7,}\s*\)?\s*\*|\d\s*\*\*\s*\(?\s*\d{3,}"
+)
 _DUNDER = re.compile(r"__(?:class|globals|init|mro|bases?|subclasses|builtins|import|dict|getattribute|code)__")
 _INVISIBLE = re.compile("[\u200b\u2060-\u2064\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
 
@@ -69,6 +76,10 @@ def judge_template(text: str, place: str, scan: Scan, *, is_template: bool) -> N
         if reason is not None and (is_template or reason.startswith("it reaches")):  # prose has tags, too
             scan.report(Verdict.BLOCK, "template-injection", f"{place}@{found.start()}", reason)
             return
+    if is_template and (sent := _SENDS.search(text)) is not None:
+        text = "it sends what is said to an address"
+        scan.report(Verdict.BLOCK, "template-injection", f"{place}@{sent.start()}", text)
+        return
     if is_template and _DUNDER.search("".join(_SET_STRING.findall(text))):
         scan.report(Verdict.BLOCK, "template-injection", place, "it builds the name of an attribute from pieces")
         return
@@ -76,8 +87,9 @@ def judge_template(text: str, place: str, scan: Scan, *, is_template: bool) -> N
         return
     for trigger in _TRIGGER.finditer(text):
         if _INSTRUCTION.search(trigger.group(1)):
+            harms = _PLANTED.search(trigger.group(1)) or harm_in_commands(trigger.group(1))
             scan.report(
-                Verdict.REVIEW,
+                Verdict.BLOCK if harms else Verdict.REVIEW,
                 "template-injection",
                 f"{place}@{trigger.start()}",
                 "a word in the conversation makes it add an instruction",
@@ -108,6 +120,8 @@ def _harm(code: str, statement: bool) -> str | None:
     code = _folded_filters(code)
     if re.search(r"[~+|%]", code) and re.search(r"__[a-z]+__", "".join(s[1:-1] for s in _STRING.findall(code))):
         return "it builds the name of an attribute"
+    if _ENDLESS.search(code):
+        return "it repeats without end"
     outside = _STRING.sub(
         lambda m: m.group() if re.search(r"\w__|__\w|_Temp|popen|subprocess", m.group()) else "''", code
     )

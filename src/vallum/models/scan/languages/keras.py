@@ -59,6 +59,9 @@ def judge_keras_object(value: dict[str, object], place: str, scan: Scan) -> None
     settings = config if isinstance(config, dict) else {}
     if name in ("Lambda", "__lambda__") or (isinstance(registered, str) and registered.endswith("Lambda")):
         _judge_lambda(name, settings, place, scan)
+    if name == "TFSMLayer":
+        text = f"it loads and runs another model, from `{str(settings.get('filepath'))[:120]}`"
+        scan.report(Verdict.BLOCK, "keras-custom-object", place, text)
     if name in _FUNCTION_LAYERS and _HARMFUL_FUNCTION.search(
         str(settings.get("function", settings.get("node_def", "")))[:2000]
     ):

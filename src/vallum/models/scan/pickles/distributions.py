@@ -9,12 +9,13 @@ from typing import Any
 
 from vallum.models.scan.pickles.values import Span
 
-__all__ = ["TEMPLATE_KEY", "is_distribution", "is_plain_state", "is_plain_template"]
+__all__ = ["TEMPLATE_KEY", "is_distribution", "is_plain_method", "is_plain_state", "is_plain_template"]
 
 TEMPLATE_KEY = "_parse_arg_template"
 _MAX_KEYS = 200  # a real one has some thirty; of longer mappings not every key is kept
 _MAX_CHARACTERS = 4096
 _CLASS = re.compile(r"scipy\.stats\.(?:\w+\.)*(?:\w+_(?:gen|frozen)|rv_\w+)")
+_METHOD = re.compile(r"_entropy|generic_moment|_(?:ppf|cdf|pdf|pmf|sf|isf|logpdf|mom\d|stats)\w{0,20}|_munp")
 _NAMES = r"[A-Za-z0-9_, ]*"
 _PLACE = r"loc=0(?:, scale=1)?"
 _TEMPLATE = re.compile(
@@ -28,6 +29,11 @@ _TEMPLATE = re.compile(
 
 def is_distribution(full: str) -> bool:
     return _CLASS.fullmatch(full) is not None
+
+
+def is_plain_method(name: str) -> bool:
+    """Of a distribution, which keeps some of its own in a vectorised form. They compute."""
+    return _METHOD.fullmatch(name) is not None
 
 
 def is_plain_template(value: Any, data: bytes | memoryview) -> bool:

@@ -24,6 +24,7 @@ _TORCH_START = re.compile(rb"\x80.\x8a\n" + _TORCH_MAGIC.to_bytes(10, "little") 
 _FIRST_OPCODES = frozenset(b"cio(]})\x8c\x95\x8e\x8d\x8fXBCUTSVILFGJKMNP\x88\x89\x8a\x8b\x96\x97\x82\x83\x84gh0")
 _NAMES = re.compile(rb"[ci][^\s,;:()\"']+\n[^\s,;:()\"']+\n")
 _LONG_ENOUGH = 1 << 16  # bytes read as opcodes without an error; no text gets that far
+_CALL = re.compile(rb"[A-Za-z_]\w*\s*\(|\(\s*lambda\b")  # a header is a literal, in which nothing is called
 _MAX_NUMPY_HEADER = 1 << 16  # numpy's own limit is 10,000
 _STORAGE_BYTES = {
     "Float": 4, "Double": 8, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1,
@@ -101,7 +102,7 @@ class TorchLegacyInspector:
             count = int.from_bytes(blob.data[position : position + 8], "little")
             position += 8 + count * storages[key]
             if position > len(blob):
-                scan.report(Verdict.REVIEW, "size-lie", f"{blob.place}@{position}", "a storage longer than the file")
+                scan.report(Verdict.BLOCK, "size-lie", f"{blob.place}@{position}", "a storage longer than the file")
                 return
         if position < len(blob):
             _report_rest(blob, scan, position)
@@ -139,7 +140,8 @@ class NumpyInspector:
             if set(header) != {"shape", "descr", "fortran_order"}:
                 raise ValueError("other keys")
         except (ValueError, SyntaxError, KeyError, TypeError) as e:
-            scan.report(Verdict.REVIEW, "malformed", blob.place, f"a numpy header that is none: {type(e).__name__}")
+            verdict = Verdict.BLOCK if _CALL.search(blob.data[start : start + size]) else Verdict.REVIEW
+            scan.report(verdict, "malformed", blob.place, f"a numpy header that is none: {type(e).__name__}")
             return
         self._elements(blob, scan, start + size, shape, descriptor)
 
@@ -149,13 +151,13 @@ class NumpyInspector:
             self._objects(blob, scan, start)
             return
         if item is None or not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
-            scan.report(Verdict.REVIEW, "malformed", blob.place, "a shape or type that no array has")
+            scan.report(Verdict.BLOCK, "malformed", blob.place, "a shape or type that no array has")
             return
         expected = item
         for length in shape:
             expected *= length
         if expected > len(blob) - start:
-            scan.report(Verdict.REVIEW, "size-lie", blob.place, "an array that is longer than the file")
+            scan.report(Verdict.BLOCK, "size-lie", blob.place, "an array that is longer than the file")
         elif expected < len(blob) - start:
             _report_rest(blob, scan, start + expected)
 

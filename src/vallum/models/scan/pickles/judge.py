@@ -9,7 +9,13 @@ from typing import Any
 
 from vallum.models.scan.model import Verdict
 from vallum.models.scan.pickles.chance import name_bits
-from vallum.models.scan.pickles.distributions import TEMPLATE_KEY, is_distribution, is_plain_state, is_plain_template
+from vallum.models.scan.pickles.distributions import (
+    TEMPLATE_KEY,
+    is_distribution,
+    is_plain_method,
+    is_plain_state,
+    is_plain_template,
+)
 from vallum.models.scan.pickles.libraries import CURATED
 from vallum.models.scan.pickles.policy import Standing, decide_global
 from vallum.models.scan.pickles.values import OPAQUE, Global, Made, Persistent, Span, render
@@ -22,6 +28,10 @@ _MAX_TOLD = 4096
 _TELLS = re.compile(r"[/\\;|&`$(=<>]|\s|\.(?:py|so|dll|exe|sh|pkl|pickle)\Z|\A~")
 _OPENS = frozenset(("xgboost", "lightgbm", "catboost"))  # classes of theirs that take a file's name for a model or data
 _MAX_STRANGE = 100
+_MOST_ITEMS = 1_000_000
+_SIZED = frozenset(("bytes", "bytearray", "pow"))
+_RANGES = frozenset(("range", "xrange"))
+_COUNTED = frozenset(("list", "tuple", "set", "frozenset", "sum", "max", "min", "sorted", "bytes", "bytearray", "any"))
 MAX_ENCODED = 50_000
 _SPECIAL = frozenset({"__class__", "__setstate__", "__reduce__", "__reduce_ex__", "__getattr__", "__del__", "__call__"})
 _STATES = frozenset(("numpy.vectorize", "numpy.lib.function_base.vectorize"))  # made empty, never from a function
@@ -108,6 +118,8 @@ class Judge:
         if standing is Standing.CONDITIONAL:
             self._uncalled.pop(callee.full, None)
             return self._conditional(callee, arguments, position, made)
+        if _is_vast(callee, given):
+            self._refuse(position, f"{callee.full}{render(given)}", "as much memory or time as a number says")
         if calls and callee.full in _STATES:
             self._refuse(position, callee.full, f"called with {render(given)}, where a pickler sets its state")
         for argument in given[:_MAX_ARGUMENTS]:
@@ -188,7 +200,7 @@ class Judge:
             return found
         elif name.startswith("__"):
             self._refuse(position, what, "a special attribute, from which everything else is reached")
-        else:
+        elif not (_is_made_distribution(target) and is_plain_method(name)):
             self._doubt(position, what, "a method of an object, for something else to call")
         return Made(_GETATTR, arguments)
 
@@ -252,6 +264,25 @@ class Judge:
                 self._doubt(position, full, "kept for something else to call, with arguments that are not known")
             elif full == "builtins.getattr":
                 self._refuse(position, full, "kept for something else to call, with arguments that are not known")
+
+
+def _is_made_distribution(value: Any) -> bool:
+    return isinstance(value, Made) and isinstance(value.callee, Global) and is_distribution(value.callee.full)
+
+
+def _is_vast(callee: Global, given: tuple[Any, ...]) -> bool:
+    """Made with a number, it takes as much memory or time as that says."""
+    if callee.module not in ("builtins", "__builtin__"):
+        return False
+    if callee.name in _COUNTED:
+        ranges = [a for a in given if isinstance(a, Made) and isinstance(a.callee, Global) and a.callee.name in _RANGES]
+        if any(_is_long(number) for one in ranges for number in one.arguments):
+            return True
+    return callee.name in _SIZED and any(_is_long(number) for number in given)
+
+
+def _is_long(value: Any) -> bool:
+    return type(value) is int and abs(value) > _MOST_ITEMS
 
 
 def _is_new(value: Any) -> bool:

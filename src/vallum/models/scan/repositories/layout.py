@@ -21,7 +21,7 @@ _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e007f]|[\x00-\x1f\x7f]"
 )
 _PROGRAMS = re.compile(
-    r"(?i)\.(?:exe|dll|scr|com|msi|bat|cmd|lnk|vbs|hta|jar|apk|dmg|pkg|deb|rpm|appimage|pif|cpl|wsf)\Z"
+    r"(?i)\.(?:exe|dll|scr|com|msi|bat|cmd|lnk|vbs|hta|jar|apk|dmg|pkg|deb|rpm|appimage|pif|cpl|wsf|desktop)\Z"
 )
 _DOUBLED = re.compile(
     r"(?i)\.(?:safetensors|bin|json|txt|md|onnx|gguf|h5)\s*\.(?:exe|scr|py|sh|js|bat|cmd|pkl|pickle|lnk|com)\Z"
