@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from vallum.models.scan import pickles
+from vallum.models.scan.formats.boosting import LightgbmInspector
 from vallum.models.scan.formats.code import Notebook, PythonSource, Script
 from vallum.models.scan.formats.compressed import CompressedInspector
 from vallum.models.scan.formats.executables import ExecutableInspector, HiddenExecutableInspector
@@ -49,6 +50,7 @@ def inspectors() -> Sequence[Inspector]:
         Hdf5Inspector(),
         TfliteInspector(),
         UbjsonInspector(),
+        LightgbmInspector(),
         FlaxInspector(),
         SentencepieceInspector(),
         TensorflowGraph(),

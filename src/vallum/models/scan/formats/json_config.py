@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 
+from vallum.models.scan.formats.boosting import judge_boosted
 from vallum.models.scan.formats.member_names import is_outside
 from vallum.models.scan.formats.settings_text import judge_settings_text
 from vallum.models.scan.languages.callables import NamedCallables
@@ -57,6 +58,7 @@ class JsonConfig:
         for document in documents:
             rows = len(documents) > 1 or (isinstance(document, list) and len(document) > _MAX_LISTED)
             judge_tree(document, blob, scan, rows=rows)
+            judge_boosted(document, blob, scan)
 
 
 def _documents(text: str, blob: Blob, scan: Scan) -> tuple[list[object], bool]:

@@ -4,6 +4,11 @@ Every length is held against what the file has left; what is behind the one valu
 Source: ubjson.org, draft 12.
 """
 
+import sys
+from array import array
+from collections.abc import Sequence
+
+from vallum.models.scan.formats.boosting import judge_boosted
 from vallum.models.scan.model import Verdict
 from vallum.models.scan.port import Blob, Scan
 
@@ -11,6 +16,7 @@ __all__ = ["UbjsonInspector"]
 
 _INTEGERS = {0x69: 1, 0x55: 1, 0x49: 2, 0x6C: 4, 0x4C: 8}  # i U I l L
 _FIXED = _INTEGERS | {0x64: 4, 0x44: 8, 0x43: 1, 0x5A: 0, 0x54: 0, 0x46: 0, 0x4E: 0}  # d D C Z T F N
+_FORMATS = {0x69: "b", 0x55: "B", 0x49: "h", 0x6C: "i", 0x4C: "q"}
 _MAX_DEPTH = 64
 _MAX_VALUES = 4_000_000
 
@@ -34,6 +40,7 @@ class UbjsonInspector:
         except (_Malformed, IndexError) as e:
             scan.report(Verdict.REVIEW, "malformed", blob.place, f"not whole binary JSON: {e}")
             return
+        judge_boosted(_document(blob.data), blob, scan)
         if end < len(blob):
             text = f"{len(blob) - end} bytes behind the value"
             scan.report(Verdict.REVIEW, "hidden-payload", f"{blob.place}@{end}", text)
@@ -97,3 +104,58 @@ class _Reader:
         if size > len(self._data) - at:
             raise _Malformed("a length behind the end")
         return at + size
+
+
+def _document(data: memoryview) -> object:
+    """The value itself, of bytes whose lengths and depth the reader has found to fit."""
+    return _Values(data).value(data[0], 1)[0]
+
+
+class _Values:
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+
+    def value(self, kind: int, at: int) -> tuple[object, int]:
+        if kind in _FIXED:
+            return self._numbers(kind, 1, at)[0], at + _FIXED[kind]
+        if kind in b"SH":
+            return self._text(at)
+        return self._container(kind == 0x7B, at)
+
+    def _container(self, table: bool, at: int) -> tuple[object, int]:
+        kind = count = None
+        if self._data[at] == 0x24:
+            kind, at = self._data[at + 1], at + 2
+        if self._data[at] == 0x23:
+            count, at = self._count(at + 1)
+        if kind in _FIXED and count is not None and not table:
+            return self._numbers(kind, count, at), at + count * _FIXED[kind]
+        keys: list[str] = []
+        values: list[object] = []
+        while len(values) != count:
+            if count is None and self._data[at] == (0x7D if table else 0x5D):
+                at += 1
+                break
+            if table:
+                key, at = self._text(at)
+                keys.append(key)
+            item, at = self.value(self._data[at], at + 1) if kind is None else self.value(kind, at)
+            values.append(item)
+        return (dict(zip(keys, values, strict=True)) if table else values), at
+
+    def _numbers(self, kind: int, count: int, at: int) -> Sequence[int]:
+        """Of others than whole numbers only how many there are."""
+        if kind not in _FORMATS:
+            return range(count)
+        numbers = array(_FORMATS[kind], bytes(self._data[at : at + count * _FIXED[kind]]))
+        if sys.byteorder == "little":
+            numbers.byteswap()
+        return numbers
+
+    def _count(self, at: int) -> tuple[int, int]:
+        end = at + 1 + _INTEGERS[self._data[at]]
+        return int.from_bytes(self._data[at + 1 : end], "big"), end
+
+    def _text(self, at: int) -> tuple[str, int]:
+        size, at = self._count(at)
+        return bytes(self._data[at : at + size]).decode("utf-8", "replace"), at + size
