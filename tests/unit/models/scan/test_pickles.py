@@ -326,6 +326,27 @@ def test_numpy_headers_and_shapes_that_deceive(scan: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "call", [b"count\n(tR", b"count\n(I5\ntR", b"repeat\n(I5\ntR", b"repeat\n(I5\nI99999999999\ntR"]
+)
+def test_what_never_ends(scan: Any, call: bytes) -> None:
+    for consumer in (b"list", b"set", b"sum"):
+        assert scan(b"cbuiltins\n" + consumer + b"\n(citertools\n" + call + b"tR.").verdict == "block"
+
+
+def _arguments(way: bytes) -> bytes:
+    """As the trainer saves them: an object made empty, whose state has enumerations made of a word."""
+    name = b"ctransformers.training_args\nTrainingArguments\n"
+    kind = b"ctransformers.trainer_utils\nSchedulerType\n(Vlinear\ntR"
+    return b"\x80\x02" + name + way + b"}(Voutput_dir\nV/home/me/out\nVlr_scheduler_type\n" + kind + b"ub."
+
+
+def test_settings_of_a_trainer(scan: Any) -> None:
+    assert scan(_arguments(b")\x81")).findings == ()
+    for way in (b"(V/tmp/x\ntR", b")R", b"(tR"):
+        assert scan(_arguments(way)).verdict == "block"
+
+
+@pytest.mark.parametrize(
     "call",
     [
         b"cbuiltins\nbytearray\n(I99999999999\ntR",

@@ -30,11 +30,26 @@ _OPENS = frozenset(("xgboost", "lightgbm", "catboost"))  # classes of theirs tha
 _MAX_STRANGE = 100
 _MOST_ITEMS = 1_000_000
 _SIZED = frozenset(("bytes", "bytearray", "pow"))
-_RANGES = frozenset(("range", "xrange"))
+_RANGES = frozenset(("range", "xrange", "repeat"))
 _COUNTED = frozenset(("list", "tuple", "set", "frozenset", "sum", "max", "min", "sorted", "bytes", "bytearray", "any"))
 MAX_ENCODED = 50_000
 _SPECIAL = frozenset({"__class__", "__setstate__", "__reduce__", "__reduce_ex__", "__getattr__", "__del__", "__call__"})
-_STATES = frozenset(("numpy.vectorize", "numpy.lib.function_base.vectorize"))  # made empty, never from a function
+# Made empty, and then given their state: never from a function, nor with settings that act while they are made.
+_STATES = frozenset(
+    (
+        "numpy.vectorize",
+        "numpy.lib.function_base.vectorize",
+        "transformers.training_args.TrainingArguments",
+        "transformers.training_args_seq2seq.Seq2SeqTrainingArguments",
+        "transformers.trainer_pt_utils.AcceleratorConfig",
+        "sentence_transformers.training_args.SentenceTransformerTrainingArguments",
+        "trl.trainer.sft_config.SFTConfig",
+        "trl.trainer.dpo_config.DPOConfig",
+        "trl.trainer.reward_config.RewardConfig",
+        "trl.trainer.grpo_config.GRPOConfig",
+        "accelerate.state.PartialState",
+    )
+)
 _GETATTR, _PARTIAL = Global("builtins", "getattr"), Global("functools", "partial")
 
 Report = Callable[[Verdict, str, int, str], None]
@@ -275,9 +290,12 @@ def _is_vast(callee: Global, given: tuple[Any, ...]) -> bool:
     if callee.module not in ("builtins", "__builtin__"):
         return False
     if callee.name in _COUNTED:
-        ranges = [a for a in given if isinstance(a, Made) and isinstance(a.callee, Global) and a.callee.name in _RANGES]
-        if any(_is_long(number) for one in ranges for number in one.arguments):
-            return True
+        for one in given:
+            name = one.callee.name if isinstance(one, Made) and isinstance(one.callee, Global) else ""
+            if name == "count" or (name == "repeat" and len(one.arguments) < 2):
+                return True
+            if name in _RANGES and any(_is_long(number) for number in one.arguments):
+                return True
     return callee.name in _SIZED and any(_is_long(number) for number in given)
 
 

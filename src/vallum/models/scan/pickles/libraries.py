@@ -48,6 +48,18 @@ array: array _array_reconstructor
 re: _compile
 logging: getLogger
 argparse: Namespace
+transformers.training_args: TrainingArguments OptimizerNames ParallelMode
+transformers.training_args_seq2seq: Seq2SeqTrainingArguments
+transformers.trainer_utils: IntervalStrategy SaveStrategy HubStrategy HPSearchBackend SchedulerType FSDPOption
+transformers.trainer_utils: EvaluationStrategy EvalPrediction
+transformers.trainer_pt_utils: AcceleratorConfig
+sentence_transformers.training_args: SentenceTransformerTrainingArguments BatchSamplers MultiDatasetBatchSamplers
+trl.trainer.sft_config: SFTConfig
+trl.trainer.dpo_config: DPOConfig
+trl.trainer.reward_config: RewardConfig
+trl.trainer.grpo_config: GRPOConfig
+accelerate.state: PartialState
+accelerate.utils.dataclasses: DistributedType
 string: Template
 itertools: count repeat chain
 weakref: ref
