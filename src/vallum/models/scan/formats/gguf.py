@@ -8,6 +8,8 @@ import struct
 from typing import NamedTuple
 
 from vallum.models.scan.formats.member_names import shown
+from vallum.models.scan.languages.callables import named_callable
+from vallum.models.scan.languages.carried_values import CarriedValues
 from vallum.models.scan.model import Verdict
 from vallum.models.scan.port import Blob, Scan
 
@@ -54,6 +56,7 @@ class GgufInspector:
 class _File:
     def __init__(self, blob: Blob, scan: Scan) -> None:
         self._blob, self._scan, self._data = blob, scan, blob.data
+        self._carried = CarriedValues(scan)
         self._at = 4
         little = struct.unpack_from("<L", blob.data, 4)[0]
         self._order = "<" if little < 1 << 16 else ">"
@@ -146,7 +149,14 @@ class _File:
         """Templates always; other texts when they could be more than a word."""
         if "chat_template" in key or b"{{" in (value := bytes(text[: 1 << 20])) or b"{%" in value:
             self._scan.descend(self._blob, f"metadata@{shown(key)}.jinja", text)
-        elif len(text) > 4096 or value.startswith((b"\x80", b"\x7fELF", b"PK", b"#!", b"MZ")):
+            return
+        if len(text) <= 4096:
+            said, place = value.decode("utf-8", "replace"), f"{self._blob.place}@{shown(key)}"
+            self._carried.judge("metadata", said, place)
+            if (named := named_callable(said)) is not None:
+                what = f"it names `{named[:120]}`, which runs or opens"
+                self._scan.report(Verdict.BLOCK, "config-executes", place, what)
+        if len(text) > 4096 or value.startswith((b"\x80", b"\x7fELF", b"PK", b"#!", b"MZ")):
             self._scan.descend(self._blob, f"metadata@{shown(key)}", text)
 
     def _tensor(self) -> _Tensor:
