@@ -206,3 +206,12 @@ def test_a_layer_in_python_of_a_text_protobuf(tmp_path: Path) -> None:
 def test_an_option_in_place_of_an_address(tmp_path: Path, value: str) -> None:
     assert _scan(tmp_path, f'[submodule "x"]\n\tpath = x\n\turl = {value}\n', ".gitmodules").verdict is Verdict.BLOCK
     assert _scan(tmp_path, '[submodule "x"]\n\turl = https://example.org/x\n', ".gitmodules").verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["index-url = http://example.org/simple", "extra_index_url = https://example.org/", "trusted-host = example.org"],
+)
+def test_an_index_of_packages_in_settings(tmp_path: Path, line: str) -> None:
+    assert _scan(tmp_path, f"[global]\n{line}\n", "pip.conf").verdict is Verdict.BLOCK
+    assert _scan(tmp_path, "[global]\nindex-url = https://pypi.org/simple\n", "pip.conf").verdict is Verdict.PASS

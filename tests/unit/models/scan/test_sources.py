@@ -239,6 +239,7 @@ def _notebook(source: str, outputs: object = ()) -> str:
         "%pip install git+https://example.org/x",
         "%pip install --index-url https://example.org/simple x",
         "!pip install git+http://github.com/example/x",
+        "!pip3 -q install --extra-index-url=http://example.org/ x",
     ],
 )
 def test_cells_that_reach_the_shell(tmp_path: Path, source: str) -> None:

@@ -36,7 +36,7 @@ _KNOWN_HOSTS = re.compile(
     r"|storage\.googleapis\.com|(?:[\w-]+\.)?s3[\w.-]*\.amazonaws\.com|(?:pkgs\.dev\.azure|[\w-]+\.blob\.core\.windows|[\w-]+\.pkg\.dev)(?:\.com|\.net)?)(?=[/:])"
 )
 _ADDRESS = re.compile(r"(?:\w+\+)?\w+://[^\s\"']+")
-_OF_REQUIREMENTS = re.compile(r"(?i)requirements|constraints|conda|environment|python_env|pipfile|pyproject")
+_OF_REQUIREMENTS = re.compile(r"(?i)requirements|\breqs?\b|constraints|conda|environment|python_env|pipfile|pyproject")
 _REQUIREMENT = re.compile(r"(?m)^\s*(?:-\s+)?[A-Za-z][\w.-]*(?:\[[\w,]+\])?\s*(?:[=<>~!]=?=?\s*[\d.*]+.*)?$")
 
 

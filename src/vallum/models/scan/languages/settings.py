@@ -23,6 +23,10 @@ _COMMANDS = frozenset(
     "command cmd shell run script scripts preinstall install postinstall prepare entrypoint entry_point exec hook pre_hook post_hook".split()
 )
 _OF_GIT = frozenset("fsmonitor sshcommand askpass hookspath gitproxy textconv uploadpack receivepack".split())
+_OF_PIP = frozenset(("index-url", "extra-index-url", "trusted-host"))
+_INDEXES = re.compile(
+    r"https://(?:pypi\.org|files\.pythonhosted\.org|download\.pytorch\.org|pypi\.nvidia\.com|data\.pyg\.org)(?:/|\Z)"
+)
 _OPTION = re.compile(r"(?:-u\b|--upload-pack|--receive-pack|--exec|--config|-c\s|-oProxyCommand)|(?:ext|fd)::")
 _LOADERS = re.compile(
     r"mlflow\.(?:sklearn|xgboost|lightgbm|catboost|pytorch|tensorflow|keras|onnx|spacy|statsmodels|prophet|pmdarima|spark|h2o|transformers|sentence_transformers|paddle|fastai|diviner|langchain|openai)\Z"
@@ -37,6 +41,11 @@ def judge_setting(key: str, value: object, place: str, scan: Scan) -> None:
     if not isinstance(value, str) or not value or len(value) > 4096:
         return
     value = value.strip().strip("'\"").strip()
+    if name.replace("_", "-") in _OF_PIP and not _INDEXES.match(value) and ("://" in value or "host" in name):
+        scan.report(
+            Verdict.BLOCK, "remote-code", place, f"dependencies from elsewhere than the package index: `{value[:120]}`"
+        )
+        return
     if name in ("url", "path") and _OPTION.match(value):
         scan.report(Verdict.BLOCK, "config-executes", place, f"an option in place of an address: `{value[:120]}`")
         return

@@ -14,7 +14,7 @@ _HARMS = tuple(
         (r"\b(?:curl|wget)\b[^\n|]{0,500}\|\s*(?:sudo\s+)?(?:python|perl|ruby|node|php)", "pipes a download into an interpreter"),
         (r"\b(?:ba|z|da|k)?sh\s+(?:-\w+\s+)?[\"']?(?:<\(|\$\(|`)\s*(?:curl|wget)\b", "runs a download"),
         (r"\|\s*(?:sudo\s+(?:-\w+\s+)*)?(?:/\S+/)?(?:ba|z|da|k|c)?sh\b(?!\w*[./])", "runs what a command prints"),
-        (r"\b(?:pip3?|uv\s+pip)\s+install\b[^\n]{0,300}(?:(?:--(?:extra-)?index-url|-i|--find-links|-f)[ =]+(?!https://(?:pypi\.org|download\.pytorch\.org|pypi\.nvidia\.com|data\.pyg\.org))|--trusted-host|\shttp://|\bgit\+(?!(?:https|ssh)://(?:git@)?(?:github|gitlab|bitbucket|huggingface|codeberg)\.))", "installs from elsewhere than the package index"),
+        (r"\b(?:pip3?|uv\s+pip)\s+(?:-\S+\s+){0,8}install\b[^\n]{0,300}(?:(?:--(?:extra-)?index-url|-i|--find-links|-f)[ =]+(?!https://(?:pypi\.org|download\.pytorch\.org|pypi\.nvidia\.com|data\.pyg\.org))|--trusted-host|\shttp://|\bgit\+(?!(?:https|ssh)://(?:git@)?(?:github|gitlab|bitbucket|huggingface|codeberg)\.))", "installs from elsewhere than the package index"),
         (r"\bcurl\b[^\n]{0,300}\|\s*tar\b[^\n]{0,200}(?:&&|;|\n)\s*(?:cd\b[^\n]{0,80}(?:&&|;)\s*)?\./", "downloads, then runs"),
         (r"\beval\s+[\"']?(?:\$\(|`)", "evaluates what a command prints"),
         (r"\b(?:curl|wget)\b[^\n]{0,500}(?:&&|;|\n)[^\n]{0,200}(?:chmod\s+(?:\+x|[0-7]*7)|(?:ba)?sh\s+\S|python3?\s+/)", "downloads, then runs"),
