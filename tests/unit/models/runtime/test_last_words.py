@@ -79,7 +79,7 @@ os.read(fd, 1 << 16)
 os.write(fd, frame(Ready(1, True, False)))
 os.read(fd, 1 << 16)
 try:
-    for _ in range(2):  # a write that waits while the pipe is closed counts what it wrote before, and only the next fails
+    for _ in range(2):  # a write that waits while the pipe is closed counts what it wrote before: the next one fails
         sys.stderr.write("could not convert 'Jane Doe'\\n" * 10_000)
         sys.stderr.flush()
 except OSError:
