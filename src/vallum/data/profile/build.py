@@ -10,7 +10,7 @@ million values, with a chance of 0.0003.
 
 import io
 import secrets
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from vallum.data.profile.model import ColumnProfile, Scalar, TableProfile
 from vallum.data.profile.sketch import DistinctSketch
-from vallum.data.readers.parquet import refusing_broken
+from vallum.data.readers.parquet import refusing_broken, rows_told
 from vallum.data.spool import Spool
 from vallum.data.table import Column, Kind, Table, lengths_of
 
@@ -31,11 +31,13 @@ FEW = 1000  # distinct values up to which each is counted
 _TOP = 20
 _BINS = 20
 SAMPLE = 100_000
+_AMPLE = 1.03  # times as many are drawn where the rows are told: nine standard deviations more than are kept
 _DRAWN = "__vallum_drawn"
 _PICKED = 4  # batches whose texts are held for the few rows drawn of them: a copy's cost is of the copy, not of rows
 _TRIED = 4  # times FEW: rows of a batch that tell a column of many values
 _MAX_SPAN = 1 << 14  # from the least to the greatest integer of a batch, to count them in an array
 _HANDFUL = 16
+_HASHED_CELLS = 1 << 20  # 8 MiB of hashes at once
 _RANKS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _ORDERED = (Kind.INTEGER, Kind.NUMBER, Kind.DATE, Kind.TIMESTAMP, Kind.TIME)
 _COMPARED = (*_ORDERED, Kind.STRING, Kind.BOOLEAN)
@@ -75,11 +77,12 @@ class Profiling:
     ) -> None:
         self._table = table
         self._folder, self._exact, self._random = folder, exact, random
-        self._growing = self._new()
+        self._told_rows = rows_told(table)
+        self._growing = self._new(self._told_rows)
         self._failed = False
 
-    def _new(self) -> "_Growing":
-        return _Growing(self._table, self._folder, self._exact, self._random)
+    def _new(self, told_rows: int) -> "_Growing":
+        return _Growing(self._table, self._folder, self._exact, self._random, told_rows)
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +95,8 @@ class Profiling:
         import polars as pl
 
         self._growing.close()
-        self._growing, self._failed = self._new(), False
+        self._told_rows = 0
+        self._growing, self._failed = self._new(0), False
         names = [c.name for c in self._table.columns]
         with refusing_broken(self._table.name):
             for batch in self._table.frame.select(pl.col(names)).collect_batches(
@@ -133,8 +137,9 @@ class Profiling:
 
     @property
     def rows(self) -> int:
-        """How many were seen; -1 when a look failed."""
-        return -1 if self._failed else self._growing.rows
+        """How many were seen; -1 when a look failed, or when there were fewer than the file says: too few of them were
+        drawn for the sample then."""
+        return -1 if self._failed or self._growing.rows < self._told_rows else self._growing.rows
 
     def sample(self, rows: int = SAMPLE) -> "pl.DataFrame":
         """So many rows drawn evenly from all that was seen, at most 100,000; all of them where there are no more."""
@@ -152,21 +157,28 @@ class Profiling:
 
 
 class _Growing:
-    def __init__(self, table: Table, folder: Path | None, exact: bool, random: Callable[[int], int]) -> None:
-        seed = random(63)
+    def __init__(
+        self, table: Table, folder: Path | None, exact: bool, random: Callable[[int], int], told_rows: int
+    ) -> None:
+        self._seed = random(63)
         self._stack = ExitStack()
         self.rows = 0
-        self.sample = _Sample(random(63))
-        self.columns = [_Column(c, seed, self._stack, folder, exact) for c in table.columns]
+        self.sample = _Sample(random(63), told_rows)
+        self.columns = [_Column(c, self._seed, self._stack, folder, exact) for c in table.columns]
 
     def close(self) -> None:
         self._stack.close()
 
     def add(self, batch: "pl.DataFrame") -> None:
         there = frozenset(batch.columns)
-        for column in self.columns:
-            chars = lengths_of(column.of.name)
-            column.add(batch.get_column(column.of.name), batch.get_column(chars) if chars in there else None)
+        most = max(1, _HASHED_CELLS // max(1, batch.height))
+        for at in range(0, len(self.columns), most):
+            columns = self.columns[at : at + most]
+            hashes = _hashes([batch.get_column(c.of.name) for c in columns if c.wants_hashes], self._seed)
+            for column in columns:
+                name, chars = column.of.name, lengths_of(column.of.name)
+                lengths = batch.get_column(chars) if chars in there else None
+                column.add(batch.get_column(name), lengths, hashes.get(name))
         self.sample.add(batch.select(column.of.name for column in self.columns))
         self.rows += batch.height
 
@@ -175,10 +187,11 @@ class _Sample:
     """Rows drawn evenly from all: each has a random number, and those with the smallest are kept.
 
     Once the bar is known, how many of a batch lie below it, which, and at what number, is drawn for those alone: as
-    evenly as a number for each row, at a fraction of the work.
+    evenly as a number for each row, at a fraction of the work. Who is told how many rows will come starts with a bar
+    that leaves a few more than are kept: most that are taken are else taken for nothing.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, told_rows: int) -> None:
         import numpy as np
 
         self._random = np.random.default_rng(seed)
@@ -186,7 +199,7 @@ class _Sample:
         self._waiting: list[pl.DataFrame] = []
         self._picked: list[pl.DataFrame] = []  # which still hold on to their batches
         self._rows = 0  # of both
-        self._bar = 1.0
+        self._bar = min(1.0, _AMPLE * SAMPLE / max(1, told_rows))
 
     def add(self, batch: "pl.DataFrame") -> None:
         import numpy as np
@@ -242,9 +255,9 @@ def _copied(frame: "pl.DataFrame") -> "pl.DataFrame":
     if not texts.width:
         return frame
     out = io.BytesIO()
-    texts.write_ipc(out, compat_level=pl.CompatLevel.oldest())  # as one run of bytes, and no views
+    texts.write_ipc_stream(out, compat_level=pl.CompatLevel.oldest())  # as one run of bytes, and no views
     out.seek(0)
-    return frame.with_columns(pl.read_ipc(out))
+    return frame.with_columns(pl.read_ipc_stream(out))
 
 
 def _smallest(frame: "pl.DataFrame", rows: int) -> "pl.DataFrame":
@@ -270,9 +283,20 @@ class _Column:
         self._sum = 0.0
         self._shortest: int | None = None
         self._longest: int | None = None
+        self._was_dense = False
+        self._handful: dict[str, int] = {}  # texts and their hashes
 
-    def add(self, series: "pl.Series", chars: "pl.Series | None" = None) -> None:
-        """`chars` is how long each text is, if that is known."""
+    @property
+    def wants_hashes(self) -> bool:
+        """Whether `add` will most likely need those of all values."""
+        return not self._was_dense if self._spool is not None else self._is_handful
+
+    @property
+    def _is_handful(self) -> bool:
+        return self.of.kind is Kind.STRING and 0 < len(self._counts or ()) <= _HANDFUL
+
+    def add(self, series: "pl.Series", chars: "pl.Series | None" = None, hashes: "pl.Series | None" = None) -> None:
+        """`chars` is how long each text is, and `hashes` what `_hashes` has of it, if that is known."""
         import polars as pl
 
         total: Any = series.sum() if self.of.kind in (Kind.INTEGER, Kind.NUMBER) else None
@@ -282,12 +306,13 @@ class _Column:
         nulls = series.null_count()
         self._nulls += nulls
         if nulls:
+            hashes = None if hashes is None else hashes.filter(series.is_not_null())
             series = series.drop_nulls()
         self.values += len(series)
         if not len(series):
             return
         if series.dtype in (pl.Categorical, pl.Enum):
-            series = series.cast(pl.String)
+            series, hashes = series.cast(pl.String), None
         if self.of.kind in _ORDERED:
             low, high = series.min(), series.max()
             self._low = low if self._low is None else min(self._low, low)
@@ -295,13 +320,13 @@ class _Column:
         if total is not None:
             self._sum += float(total)
         if self.of.kind in _COMPARED:
-            self._distinguish(series, chars)
+            self._distinguish(series, chars, hashes)
 
-    def _distinguish(self, series: "pl.Series", chars: "pl.Series | None") -> None:
+    def _distinguish(self, series: "pl.Series", chars: "pl.Series | None", hashes: "pl.Series | None") -> None:
         import polars as pl
 
         if self._counts is not None:
-            counted = self._known(series) or _counted(series)
+            counted = self._known(series, hashes) or _counted(series)
             # the exact union is small enough to build
             if counted is not None and len(self._counts) + len(counted) <= 2 * FEW:
                 for value, number in counted:
@@ -323,32 +348,35 @@ class _Column:
             if self.of.kind is Kind.STRING:
                 found: Any = series.str.len_chars() if chars is None else chars
                 self._measure(found.min(), found.max(), found.mean() * len(series))  # a sum might not fit its 32 bits
-            self._spool.add(self._hashed(series))
+            self._spool.add(self._hashed(series, hashes))
 
     def _measure(self, shortest: int, longest: int, chars: float) -> None:
         self._shortest = shortest if self._shortest is None else min(self._shortest, shortest)
         self._longest = longest if self._longest is None else max(self._longest, longest)
         self.chars += chars
 
-    def _known(self, series: "pl.Series") -> "list[tuple[Any, int]] | None":
+    def _known(self, series: "pl.Series", hashes: "pl.Series | None") -> "list[tuple[Any, int]] | None":
         """How often each text of a handful is there, by their hashes: a quarter of the cost of grouping. None where
         there are others too. One that takes another's hash is as rare as in counting distinct values."""
         import numpy as np
         import polars as pl
 
-        if series.dtype != pl.String or not self._counts or len(self._counts) > _HANDFUL:
+        if self._counts is None or not self._is_handful:
             return None
-        texts = list(self._counts)
-        hashes = series.hash(self._seed).to_numpy()
-        rows = [int(np.count_nonzero(hashes == own)) for own in pl.Series(texts).hash(self._seed).to_list()]
-        return list(zip(texts, rows, strict=True)) if sum(rows) == len(series) else None
+        if len(self._handful) != len(self._counts):
+            texts = list(self._counts)
+            self._handful = dict(zip(texts, pl.Series(texts).hash(self._seed).to_list(), strict=True))
+        found = (series.hash(self._seed) if hashes is None else hashes).to_numpy()
+        counted = [(text, int(np.count_nonzero(found == own))) for text, own in self._handful.items()]
+        return counted if sum(rows for _, rows in counted) == len(series) else None
 
-    def _hashed(self, series: "pl.Series") -> Any:
+    def _hashed(self, series: "pl.Series", hashes: "pl.Series | None" = None) -> Any:
         dense = _dense(series)
+        self._was_dense = dense is not None
         if dense is not None:
-            series, _ = dense
-        whole = series + 0.0 if self.of.is_float else series
-        hashes = whole.hash(self._seed)
+            series, hashes = dense[0], None
+        if hashes is None:
+            hashes = series.hash(self._seed)
         return (hashes.unique() if self._exact else hashes).to_numpy()
 
     def done(self, sample: "pl.DataFrame", masked: bool) -> ColumnProfile:
@@ -400,6 +428,15 @@ class _Column:
         return (series.fill_nan(None) if self.of.is_float else series).drop_nulls()
 
 
+def _hashes(columns: "Sequence[pl.Series]", seed: int) -> "dict[str, pl.Series]":
+    """By their names: asked for in one call, as a call costs as much as some ten thousand hashes."""
+    import polars as pl
+
+    if not columns:
+        return {}
+    return {made.name: made for made in pl.DataFrame(columns).select_seq(pl.all().hash(seed)).iter_columns()}
+
+
 def _counted(series: "pl.Series") -> "list[tuple[Any, int]] | None":
     """Each value and how often it is there; None for more than two thousand different ones. Integers that lie close
     together are counted in an array, at a quarter of the cost of hashing them."""
@@ -425,7 +462,7 @@ def _dense(series: "pl.Series") -> "tuple[pl.Series, list[int]] | None":
 
     if len(series) <= _MAX_SPAN or not (series.dtype.is_signed_integer() or series.dtype == pl.Date):
         return None
-    physical = series.to_physical()
+    physical = series.to_physical() if series.dtype == pl.Date else series
     if abs(int(physical[0]) - int(physical[-1])) > _MAX_SPAN:  # mostly as telling as looking at all of them
         return None
     low, high = int(physical.min() or 0), int(physical.max() or 0)  # type: ignore[arg-type]  # integers

@@ -13,7 +13,9 @@ from hypothesis import strategies as st  # noqa: E402
 from vallum.data.contracts import parse_contract, propose_contract, render_contract  # noqa: E402
 from vallum.data.gates import checks_of, run_checks  # noqa: E402
 from vallum.data.gates.engines import PolarsEngine  # noqa: E402
-from vallum.data.profile import profile_table  # noqa: E402
+from vallum.data.profile import Profiling, profile_table  # noqa: E402
+from vallum.data.profile import build as build_module  # noqa: E402
+from vallum.data.readers import read_parquet  # noqa: E402
 from vallum.data.table import Table  # noqa: E402
 
 column = {
@@ -50,6 +52,56 @@ def test_many_distinct_values_are_counted_exactly_and_quantiles_are_near(tmp_pat
     for rank, value in zip((0, 0.05, 0.25, 0.5, 0.75, 0.95, 1), number.quantiles, strict=True):
         assert abs(value - rank * 299_999) < 0.005 * 300_000
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_hashed_for_many_columns_at_once_is_counted_as_by_itself(monkeypatch):
+    """Past a thousand different values, with nulls, with no number, in both signs of zero, close together, as text."""
+    rows = 9000
+    frame = pl.DataFrame({
+        "whole": [f"v{i % 4001}" for i in range(rows)],
+        "gaps": [None if i % 3 else f"v{i % 4001}" for i in range(rows)],
+        "zeros": [(0.0, -0.0)[i % 2] if i % 5 == 0 else float(i % 3001) + 0.5 for i in range(rows)],
+        "none": [float("nan") if i % 7 == 0 else float(i % 2999) for i in range(rows)],
+        "close": [i % 2003 for i in range(rows)],
+        "kind": pl.Series([f"k{i % 1501}" for i in range(rows)], dtype=pl.Categorical),
+        "few": [None if i % 11 == 0 else "abc"[i % 3] for i in range(rows)],
+    })  # fmt: skip
+    monkeypatch.setattr(build_module, "_MAX_SPAN", 2100)
+    monkeypatch.setattr(build_module, "_HASHED_CELLS", 3 * 3000)
+    for exact in (True, False):
+        with Profiling(Table.of(frame), exact=exact) as profiling:
+            for part in frame.iter_slices(3000):
+                profiling.look(part)
+            found = {each.name: each for each in profiling.profile().columns}
+        for name, values in frame.to_dict(as_series=False).items():
+            there = [v for v in values if v is not None and v == v]
+            assert (found[name].distinct, found[name].nulls) == (len(set(there)), rows - len(there)), name
+        assert dict(found["few"].top) == {word: frame.get_column("few").to_list().count(word) for word in "abc"}
+
+
+def test_a_file_that_says_its_rows_is_sampled_for_as_many_and_one_that_says_more_is_read_again(tmp_path):
+    path, drawn, rows = tmp_path / "x.parquet", [], 300_000
+    frame = pl.DataFrame({"n": range(rows), "w": [f"w{at}" for at in range(rows)]})
+    frame.write_parquet(path, row_group_size=20_000)
+    table = read_parquet(path)
+    with Profiling(table, exact=False, random=lambda bits: 7) as profiling:
+        for part in frame.iter_slices(20_000):
+            taken = profiling._growing.sample._rows
+            profiling.look(part)
+            drawn.append(profiling._growing.sample._rows - taken)
+        sample = profiling.sample()
+        assert profiling.rows == rows
+    assert drawn[0] < 0.4 * 20_000, "and not all of them, to be left out later"
+    assert sample.height == build_module.SAMPLE
+    assert sample.get_column("w").to_list() == [f"w{at}" for at in sample.get_column("n")]
+    shares = (sample.get_column("n") // 20_000).value_counts().get_column("count")
+    assert shares.min() > 0.9 * build_module.SAMPLE / 15
+    with Profiling(table, exact=False) as profiling:
+        for part in frame.head(100_000).iter_slices(20_000):
+            profiling.look(part)
+        assert profiling.rows == -1, "a hundred thousand rows: too few of them were drawn"
+        profiling.read()
+        assert (profiling.rows, profiling.sample().height) == (rows, build_module.SAMPLE)
 
 
 def test_masked_columns_show_no_value():

@@ -1,7 +1,7 @@
 """Polars, streaming: one fused select, and spools on disk for what would else be a hash table of every row."""
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ KEYS = "__vallum_key"
 _PIECE_ROWS = 65_536
 _PIECE_CELLS = 16_000_000  # 1,600 rows of 10,000 columns
 _GROUPED_ROWS = 4_000_000  # rows whose groups are held at once: half a gigabyte where each is a group by itself
+_AT_ONCE: Any = "in-memory"  # to plan a piece for streaming takes longer than to answer
 _VERIFIED = 100_000  # suspected repeats that are compared by value; more of them cannot all be collisions of 64 bits
 
 
@@ -82,12 +83,11 @@ class PolarsEngine:
             pieces = pl.defer(lambda: held[0], schema=schema, validate_schema=False)
             answers: Any = nw.from_native(pieces).select(*named).to_native()
             for plain in _pieces(table.frame):
-                lengths = (plain.get_column(name).str.len_chars().alias(lengths_of(name)) for name in measured.texts)
-                piece = plain.with_columns(lengths)
+                piece = plain.hstack(_lengths(plain, measured.texts))
                 held[:] = [piece]
-                found.append(answers.collect().row(0))
+                found.append(answers.collect(engine=_AT_ONCE).row(0))
                 for each in counting:
-                    each.add(each.keys_of(piece.lazy()).collect().to_series())
+                    each.add(each.keys_in(piece))
                 show(piece)
             if not found:
                 return self.scalars(table, scalars)
@@ -170,6 +170,16 @@ class _MeasuredOnce(PolarsEngine):
         return nw.col(lengths_of(column))
 
 
+def _lengths(piece: "pl.DataFrame", texts: Collection[str]) -> "list[pl.Series]":
+    """Of all texts in one call."""
+    import polars as pl
+
+    if not texts:
+        return []
+    measured = pl.DataFrame([piece.get_column(name) for name in texts]).select(pl.all().str.len_chars())
+    return [measured.get_column(name).alias(lengths_of(name)) for name in texts]
+
+
 def _named(asked: Sequence[Expression], operations: Operations) -> "list[nw.Expr]":
     made = [e.make(operations).sum() if e.is_predicate else e.make(operations) for e in asked]
     return [e.alias(str(at)) for at, e in enumerate(made)]
@@ -190,6 +200,12 @@ class _Counting:
 
     def keys_of(self, frame: "pl.LazyFrame") -> "pl.LazyFrame":
         return self._compared(frame).select(self._keys.alias(KEYS))
+
+    def keys_in(self, piece: "pl.DataFrame") -> "pl.Series":
+        """As `keys_of`, of what is held."""
+        if any(piece.get_column(name).null_count() for name in self._asked.columns):
+            return self.keys_of(piece.lazy()).collect(engine=_AT_ONCE).to_series()
+        return piece.select(self._keys).to_series()
 
     def add(self, keys: "pl.Series") -> None:
         if not self._is_exact:
