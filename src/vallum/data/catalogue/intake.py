@@ -48,6 +48,8 @@ from vallum.kernel.clock import Clock, format_time
 from vallum.kernel.errors import Invalid, NotFound, Unavailable, VallumError
 from vallum.kernel.ids import new_id
 from vallum.kernel.keys import DEFAULT_TENANT, Keyring, Purpose, SealBroken, decrypt_stream, encrypt_stream
+from vallum.kernel.store.beside import Beside
+from vallum.kernel.store.growing import GrowingFile
 from vallum.kernel.store.records import Records, erase_copies
 from vallum.kernel.values import Subject
 
@@ -196,13 +198,14 @@ class Intakes:
                 size += len(chunk)
                 if size > self._max_source_bytes:
                     raise IntakeTooLarge(f"a source has at most {self._max_source_bytes} bytes")
-                digest.update(chunk)
+                hashing.add(chunk)
                 yield chunk
 
         try:
             aad = _source_aad(intake, dataset, blob)
-            sealed = encrypt_stream(self._key(row), told(), aad, chunk_bytes=SEALED_CHUNK_BYTES)
-            self._blobs().put_stream(blob, sealed)
+            with Beside(digest.update) as hashing:
+                sealed = encrypt_stream(self._key(row), told(), aad, chunk_bytes=SEALED_CHUNK_BYTES)
+                self._blobs().put_stream(blob, sealed)
         except BaseException:
             self._parts.drop([blob])
             raise
@@ -327,11 +330,9 @@ class Intakes:
         path, digest = folder / str(row.file_name), hashlib.sha256()
         is_bound, aad = _is_bound(row.blob), _source_aad(row.id, row.dataset, row.blob)
         try:
-            with path.open("wb") as out:
-                for piece in decrypt_stream(self._key(row), self._blobs().stream(row.blob), aad):
-                    if not is_bound:
-                        digest.update(piece)
-                    out.write(piece)
+            pieces = decrypt_stream(self._key(row), self._blobs().stream(row.blob), aad)
+            with GrowingFile(path, 0o600) as out:
+                out.write_all(pieces if is_bound else _digested(pieces, digest))
         except (NotFound, SealBroken) as e:
             why = "is gone" if isinstance(e, NotFound) else "was altered"
             raise DataSetDamaged(f"the source of intake {row.id} {why} in the blob store: send it again") from e
@@ -382,6 +383,12 @@ def _agreed(contract: bytes) -> "tuple[Contract, ContractTable]":
     if of is None:
         raise Invalid("a contract for intake describes one table: keep one contract for each")
     return agreed, of
+
+
+def _digested(pieces: Iterable[bytes], digest: Any) -> Iterator[bytes]:
+    for piece in pieces:
+        digest.update(piece)
+        yield piece
 
 
 def _is_bound(blob: str) -> bool:

@@ -140,8 +140,7 @@ def _write_whole(path: Path, chunks: Iterable[bytes]) -> None:
     beside = path.with_name(f"{path.name}#{randbits(64)}")
     try:
         with GrowingFile(beside) as out:
-            for chunk in chunks:
-                out.write(chunk)
+            out.write_all(chunks)
         beside.rename(path)
     except BaseException:
         beside.unlink(missing_ok=True)

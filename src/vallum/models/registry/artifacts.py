@@ -9,9 +9,7 @@ this user alone; what this very process has not spooled, or what is gone, is ope
 
 import hashlib
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any, NamedTuple, Protocol
 
 from vallum.kernel.errors import Invalid, NotFound, Unavailable
 from vallum.kernel.keys import SealBroken, decrypt_stream, encrypt_stream
+from vallum.kernel.store.beside import Beside
 from vallum.kernel.store.growing import GrowingFile
 from vallum.models.registry.model import ModelFile, VersionDamaged
 from vallum.models.scan.pickles.arriving import ArrivingStarts
@@ -32,8 +31,6 @@ __all__ = ["Artifacts", "BlobStore", "Place", "StoredFile", "sweep_spool"]
 
 _PIECE_BYTES = 1 << 20  # what is given to clients, and copied, at once
 _SEALED_BYTES = 256 * 1024  # of a chunk of the stream: what is given to the store at once, and still lies in the cache
-_BATCH_BYTES = 1 << 20  # for another thread at once: to hand something over costs as much as to hash a tenth of it
-_AHEAD = 4  # batches that hashing may lag behind: so that neither core waits for the other
 _LARGE_BYTES = 32 << 20  # some milliseconds to remove
 _SPOOLED_SECONDS = 3600  # plaintext of an upload that nobody completes lies no longer; its blobs stay for the day
 
@@ -148,32 +145,21 @@ class Artifacts:
     ) -> int:
         size = 0
         spooled = self._spool_of(blob)
-        under_way: deque[Future[Any]] = deque()
 
         def told() -> Iterator[bytes]:
-            """Hashing takes as long as all else together, and so has a thread of its own."""
+            """Hashing takes as long as all else together."""
             nonlocal size
-            batch: list[bytes] = []
-            handed = 0
             for chunk in chunks:
                 with _no_room():  # said here, or the store would call it its own
                     out.write(chunk)
                 if arriving is not None:
                     arriving.see(chunk)
                 size += len(chunk)
-                batch.append(chunk)
-                if size - handed >= _BATCH_BYTES:
-                    under_way.append(hashing.submit(_each, digest.update, batch))
-                    batch, handed = [], size
-                if len(under_way) > _AHEAD:
-                    under_way.popleft().result()
+                hashing.add(chunk)
                 yield chunk
-            for work in under_way:
-                work.result()
-            _each(digest.update, batch)
 
         try:
-            with _no_room(), ThreadPoolExecutor(1, "hashing") as hashing:
+            with _no_room(), Beside(digest.update) as hashing:
                 with _created(spooled) as out:
                     self._blobs.put_stream(blob, encrypt_stream(key, told(), aad, chunk_bytes=_SEALED_BYTES))
                 written = _Written.of(spooled)
@@ -304,11 +290,6 @@ def _append(path: Path, others: Sequence[Path]) -> None:
         with path.open("ab") as out, other.open("rb") as given:
             shutil.copyfileobj(given, out, _PIECE_BYTES)
         other.unlink()
-
-
-def _each(do: Callable[[bytes], object], batch: Iterable[bytes]) -> None:
-    for chunk in batch:
-        do(chunk)
 
 
 def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:

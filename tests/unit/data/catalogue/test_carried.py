@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 
 import polars as pl
 import pytest
@@ -193,6 +194,58 @@ def test_what_fails_while_parts_are_stored_leaves_none(begin, send, complete, bl
         complete(intake)
     assert seen == [0, 1]
     assert blobs() == there
+
+
+def test_two_parts_are_sealed_at_a_time_and_lie_in_the_order_of_their_rows(
+    taken_in, rows, stella, carried, monkeypatch
+):
+    stored, running, most, both = Parts._stored, [], [], threading.Event()
+
+    def slow(self, key, owner, number, pieces):
+        running.append(number)
+        most.append(len(running))
+        if number == 1:
+            both.set()
+        assert number or both.wait(20), "the second is begun before the first is done"
+        try:
+            return stored(self, key, owner, number, pieces)
+        finally:
+            running.remove(number)
+
+    monkeypatch.setattr(Parts, "_stored", slow)
+    monkeypatch.setattr("vallum.data.catalogue.sealing.part_rows", lambda columns: 100)
+    version = taken(taken_in, parquet(ORDERS, row_group_size=100))
+    assert carried[0] is not None
+    assert max(most) == 2
+    assert [part.first_row for part in carried[0].parts] == list(range(0, 3000, 100))
+    assert rows(stella, version, purpose="forecast").equals(ORDERS)
+
+
+@pytest.mark.parametrize("failing", [0, 1, 7, 29])
+def test_a_part_that_fails_takes_those_beside_it_along_and_none_is_begun_after(
+    begin, send, complete, blobs, monkeypatch, failing
+):
+    intake = begin(agreed(), name="orders", file_name="orders.parquet")
+    send(intake, parquet(ORDERS, row_group_size=100))
+    there, stored, seen, failed = blobs(), Parts._stored, [], threading.Event()
+
+    def torn(self, key, owner, number, pieces):
+        seen.append(number)
+        if number == failing:
+            failed.set()
+            raise Unavailable("the store went away")
+        if number == failing + 1:
+            assert failed.wait(20)  # under way when the other fails, and stored after it
+        return stored(self, key, owner, number, pieces)
+
+    monkeypatch.setattr(Parts, "_stored", torn)
+    monkeypatch.setattr("vallum.data.catalogue.sealing.part_rows", lambda columns: 100)
+    with pytest.raises(Unavailable):
+        complete(intake)
+    assert max(seen) <= failing + 2
+    assert blobs() == there
+    monkeypatch.setattr(Parts, "_stored", stored)
+    assert complete(intake).rows == 3000
 
 
 def test_a_profile_is_of_all_rows_though_the_gates_read_them(taken_in, perform, stella):

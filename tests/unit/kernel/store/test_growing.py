@@ -18,7 +18,27 @@ def test_a_file_holds_what_was_written_and_nothing_behind_it(tmp_path_factory, s
     with GrowingFile(path) as out:
         for piece in pieces:
             out.write(piece)
-    assert path.read_bytes() == b"".join(pieces)
+        out.write_all(pieces)
+        out.write_all([])
+        out.write(b"end")
+    assert path.read_bytes() == 2 * b"".join(pieces) + b"end"
+
+
+def test_many_little_pieces_are_written_with_few_calls_however_much_each_takes(tmp_path, monkeypatch):
+    calls, pieces = [], [bytes([at % 251]) * (at % 9) for at in range(4000)]
+    real = os.writev
+
+    def short(fd, left):
+        calls.append(len(left))
+        return real(fd, [left[0][:2]] if len(calls) % 2 else left[:3])
+
+    with GrowingFile(tmp_path / "file") as out:
+        monkeypatch.setattr(os, "writev", lambda fd, left: calls.append(0) or real(fd, left))
+        out.write_all(pieces)
+        assert len(calls) <= 9
+        monkeypatch.setattr(os, "writev", short)
+        out.write_all(pieces)
+    assert (tmp_path / "file").read_bytes() == 2 * b"".join(pieces)
 
 
 def test_what_breaks_off_is_as_long_as_what_was_written(tmp_path):
