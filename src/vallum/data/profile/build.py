@@ -40,6 +40,7 @@ _HANDFUL = 16
 _HASHED_CELLS = 1 << 20  # 8 MiB of hashes at once
 _RANKS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _ORDERED = (Kind.INTEGER, Kind.NUMBER, Kind.DATE, Kind.TIMESTAMP, Kind.TIME)
+_WHOLE = (Kind.INTEGER, Kind.DATE)
 _COMPARED = (*_ORDERED, Kind.STRING, Kind.BOOLEAN)
 _SPOOL_KEYS = 1 << 18  # 2 MiB a column and run: many columns have theirs at once
 
@@ -284,6 +285,7 @@ class _Column:
         self._shortest: int | None = None
         self._longest: int | None = None
         self._was_dense = False
+        self._run: tuple[Any, Any] | None = None  # of integers or dates, all of which were counted
         self._handful: dict[str, int] = {}  # texts and their hashes
 
     @property
@@ -311,7 +313,7 @@ class _Column:
         self.values += len(series)
         if not len(series):
             return
-        if series.dtype in (pl.Categorical, pl.Enum):
+        if self.of.kind is Kind.STRING and series.dtype != pl.String:
             series, hashes = series.cast(pl.String), None
         if self.of.kind in _ORDERED:
             low, high = series.min(), series.max()
@@ -319,7 +321,7 @@ class _Column:
             self._high = high if self._high is None else max(self._high, high)
         if total is not None:
             self._sum += float(total)
-        if self.of.kind in _COMPARED:
+        if self.of.kind in _COMPARED and not (self._run and self._run[0] <= low and high <= self._run[1]):
             self._distinguish(series, chars, hashes)
 
     def _distinguish(self, series: "pl.Series", chars: "pl.Series | None", hashes: "pl.Series | None") -> None:
@@ -371,10 +373,13 @@ class _Column:
         return counted if sum(rows for _, rows in counted) == len(series) else None
 
     def _hashed(self, series: "pl.Series", hashes: "pl.Series | None" = None) -> Any:
-        dense = _dense(series)
+        dense = _dense(series) if self.of.kind in _WHOLE else None
         self._was_dense = dense is not None
         if dense is not None:
             series, hashes = dense[0], None
+            ends = series.to_physical()
+            if int(ends[-1]) - int(ends[0]) + 1 == len(series):
+                self._run = series[0], series[-1]
         if hashes is None:
             hashes = series.hash(self._seed)
         return (hashes.unique() if self._exact else hashes).to_numpy()

@@ -63,6 +63,8 @@ def test_what_is_hashed_for_many_columns_at_once_is_counted_as_by_itself(monkeyp
         "zeros": [(0.0, -0.0)[i % 2] if i % 5 == 0 else float(i % 3001) + 0.5 for i in range(rows)],
         "none": [float("nan") if i % 7 == 0 else float(i % 2999) for i in range(rows)],
         "close": [i % 2003 for i in range(rows)],
+        "moving": [dt.date(2020, 1, 1) + dt.timedelta(i % 2003 + 40 * (i // 3000)) for i in range(rows)],
+        "holes": [2 * (i % 1031) + (i == 8000) for i in range(rows)],
         "kind": pl.Series([f"k{i % 1501}" for i in range(rows)], dtype=pl.Categorical),
         "few": [None if i % 11 == 0 else "abc"[i % 3] for i in range(rows)],
     })  # fmt: skip
