@@ -23,7 +23,9 @@ Documents come clean and injected in pairs. One in seven of the written document
 packages, are kept back from the head that weighs documents: what is made of its logits is fitted on them. `judged`
 texts are by authors who saw neither. One half of them fixed the thresholds and showed which kinds of texts were still
 to be written, so its figures flatter; the other half was only measured. It is small: read its figures with their
-intervals.
+intervals. `doc_plain`, `doc_buried` and `doc_hard` came with model 8, by two more authors: ordinary documents, orders
+mostly without any word that gives them away, and harmless documents of which most speak of injections and quote some.
+Model 7 flagged 0, 62 and 57 % of their test half.
 
 **Tried and left out.** A transformer of two layers on pretrained word pieces, trained for one pass of the same texts
 to judge what is near the threshold: it parted the judged development texts worse (area under the curve 0.940 for
@@ -34,7 +36,14 @@ the same false alarms than the head of the windows does on them; so did training
 six times as strong, and other weights of a document's length and of the rest of it, changed nothing that could be
 told from chance. More windows of clean packages, all or the worst of each, took false alarms from technical documents
 and brought as many on prose, and orders in documents unlike them were found less; users' prompts, questions and
-jailbreaks put into documents as orders found no more of BIPIA's.
+jailbreaks put into documents as orders found no more of BIPIA's. A regression or boosted trees over seventeen measures
+of a document, in place of the few that count now, found no more orders at the same false alarms.
+
+**Reports and asides** (`texts/reports*`, `texts/asides*`) are new in model 8: 1,595 documents of many hands, and 3,060
+orders in the voice of what they stand in. They count for little (`_REPORT_TIMES`, `_ASIDE_PAIRS`): with more of them
+judged documents were parted better, and orders of BIPIA, held out, found less. As they count now, at 2 % of
+packages' excerpts flagged and BIPIA held out, 53 % of its orders are found (57 % without them), 81 % of `doc_buried`'s
+development half (78 %), and 45 % of `doc_hard`'s are flagged (70 %).
 
 **What is strange in a document** counts since model 7: a sentence whose words stand nowhere else in it, where it reads
 harmless. With BIPIA and the texts kept back held out, at 2 % false alarms on packages, written, given and judged
@@ -42,9 +51,9 @@ documents together (judged ones for half), a head of the same texts finds 55 % o
 four), 50 % without.
 
 **False alarms aimed at** (`FALSE_ALARMS`) were made stricter after model 3's test half had shown too many; of
-documents they are 2 % of three kinds together, each counting for the same: given, judged, packages kept back. (With
-the written documents kept back as a fourth, 64 % of the test half's orders were found and 8 % of its clean documents
-flagged: both were seen before the choice.) Harmless
+documents they are 0.4 % of each kind of ordinary ones: given, `doc_plain`, packages kept back. Before that choice the
+test half and 952 documents of a Debian system were seen at 0.6, 0.8 and 1.5 %, where more orders were found and 2.6,
+2.8 and 4.0 % of the latter flagged. Harmless
 texts are also shown disguised, in every reading that the guard makes of them: of a reversed sentence, or of words run
 together, some say odd things, and the worst reading counts. Clean documents are shown in their readings too since
 model 6: more than a quarter of its predecessor's false alarms on manuals and READMEs came from those alone. So are

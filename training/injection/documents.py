@@ -32,6 +32,7 @@ _ANSWERS, _CODE_PAIRS = 2500, 4  # answers with code in them; how many of them e
 _CODE_LINES = 2, 14
 _LEAST, _MOST = 300, 2500  # characters of an excerpt
 _PAPER_TIMES, _ORDER_PAIRS = 8, 10
+_REPORT_TIMES, _ASIDE_PAIRS = 2, 3  # of more, what else is told to machines, and asked of them, would be found less
 _READ, _READ_SHARE = 8000, 1 / 2  # clean documents that are shown as they are read; of these from packages
 
 
@@ -57,6 +58,7 @@ def more_documents(rows: Sequence[Text], seed: int) -> Iterator[Text]:
             clean = chance.choice(chance.choice((papers, documents, carriers, packages, answers)))
             injected = inject(clean[:MAX_CHARS], vary(order, chance), chance, "written-orders")
             yield replace(injected, made_of=(order, clean))
+    yield from _reports_and_asides((papers, documents, carriers, packages), chance)
     for document in packages:
         yield Text(document, 0, "package-documents", True)
     for _ in range(_READ):
@@ -70,10 +72,25 @@ def more_documents(rows: Sequence[Text], seed: int) -> Iterator[Text]:
         yield Text(document[at : at + _OTHERS_CHARS], 0, "locked-documents", True)
 
 
+def _reports_and_asides(others: Sequence[Sequence[str]], chance: random.Random) -> Iterator[Text]:
+    """What many hands wrote: documents of all kinds, and orders in the voice of what they are put into."""
+    reports = written("reports")
+    for report in reports:
+        for _ in range(_REPORT_TIMES):
+            yield Text(report, 0, "written-papers", True, None, (report,))
+    for aside in written("asides"):
+        yield Text(aside, 1, "written-orders", True, (0, len(aside)), (aside,))
+        for _ in range(_ASIDE_PAIRS):
+            clean = chance.choice(chance.choice((*others, reports)))
+            injected = inject(clean[:MAX_CHARS], vary(aside, chance), chance, "written-orders")
+            yield replace(injected, made_of=(aside, clean))
+
+
 def calibrating_documents() -> dict[str, list[Text]]:
     """By kind, documents that the head has not seen, clean and with orders that it has not seen either.
 
-    What a head says of texts that it was trained on, it says too surely for a threshold.
+    What a head says of texts that it was trained on, it says too surely for a threshold. Asides are left out: few of
+    them address a machine, and with them that it is addressed would tell nothing.
     """
     chance = random.Random(6)
     orders = [text for name in ("notes", "orders", "requests") for text in written(name) if is_kept_back(text)]

@@ -29,9 +29,10 @@ from vallum.guards.injection.views import views
 from vallum.kernel.ledger.note import NoteSigner, sign_note
 
 SIGNER_NAME = "vallum.guards"
-VERSION = "7"
+VERSION = "8"
 FALSE_ALARMS = {"given": 0.01, "judged": 0.0125}  # at most, of users' texts: on each kind of harmless ones
-DOCUMENT_FALSE_ALARMS = 0.02  # of documents: on all kinds of clean ones together, each counting for the same
+DOCUMENT_FALSE_ALARMS = 0.004  # at most, of documents: on each kind of ordinary ones; elsewhere they are some 2 %
+ORDINARY = "doc_plain"  # judged documents that nobody wrote to be hard
 THRESHOLD = 0.5  # in every channel: the bias is moved so that it gives these false alarms
 HERE = Path(__file__).resolve().parent
 _FRESH_SHARE = 0.08  # of newly generated texts, for fitting how the logits add up
@@ -94,7 +95,8 @@ def settle(
             unseen = calibrating_documents()
             told = [*own, *(text for texts in unseen.values() for text in texts)]
             features = [worst_features(model, text.text) for text in told]
-            harmless["packages"] = unseen["packages"]  # those written here were written to be hard
+            harmless["packages"] = unseen["packages"]  # those written here were written to be hard, as most judged ones
+            harmless["judged"] = [text for text in harmless["judged"] if text.source == ORDINARY]
         else:
             told = [*own, *(text for text in fresh if not text.data)]
             features = [features_of_text(kind, model, text.text) for text in told]
@@ -104,7 +106,7 @@ def settle(
             for name, texts in harmless.items()
         }
         if kind == "data":
-            strictest = reached(list(scores.values()), DOCUMENT_FALSE_ALARMS)
+            strictest = max(reached(each, DOCUMENT_FALSE_ALARMS) for each in scores.values())
         else:
             strictest = max(np.quantile(scores[name], 1 - limit) for name, limit in FALSE_ALARMS.items())
         calibration[kind]["bias"] = round(calibration[kind]["bias"] - float(np.log(strictest / (1 - strictest))), 4)
@@ -122,12 +124,11 @@ def worst_features(model: LinearModel, text: str) -> list[float]:
     return max((features_of_text("data", model, reading) for reading in readings), key=lambda row: row[0] + row[1])
 
 
-def reached(kinds: Sequence[Sequence[float]], share: float) -> float:
-    """A score that at most this share of the texts reach, where each kind of them counts for the same."""
-    weighed = sorted(((score, 1 / len(kind)) for kind in kinds for score in kind), reverse=True)
-    passed = np.cumsum([weight for _, weight in weighed]) / len(kinds)
-    first_beyond = int(np.searchsorted(passed, share, side="right"))
-    return (weighed[first_beyond - 1][0] + weighed[first_beyond][0]) / 2 if first_beyond else 1 - _LEAST_MORE
+def reached(scores: Sequence[float], share: float) -> float:
+    """A score that at most this share of the texts reach."""
+    falling = sorted(scores, reverse=True)
+    first_beyond = int(share * len(falling))
+    return (falling[first_beyond - 1] + falling[first_beyond]) / 2 if first_beyond else falling[0] + _LEAST_MORE
 
 
 _LEAST_MORE = 1e-9

@@ -17,7 +17,7 @@ from vallum.kernel.errors import IntegrityError
 __all__ = ["FOLDER", "Calibration", "Models", "build_model", "load_models", "parse_manifest", "render_manifest"]
 
 FOLDER = Path(__file__).resolve().parent.parent / "models"
-SIGNER = "vallum.guards+a0d7efd7+Aa4ZvmOWCbLUiY6LlxjeB1gWSO6ozzU0aBkCEXG76fsh"
+SIGNER = "vallum.guards+7fc71841+Ad2igjoXnjfwfeJq4MMX9Aj3hT8xkZFVoofjv5HXVk5x"
 _HEADING = "vallum guard models"
 
 
