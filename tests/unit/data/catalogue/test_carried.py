@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+import time
 
 import polars as pl
 import pytest
@@ -180,12 +181,15 @@ def test_a_person_is_erased_from_what_was_carried(taken_in, rows, perform, stell
 def test_what_fails_while_parts_are_stored_leaves_none(begin, send, complete, blobs, platform, monkeypatch):
     intake = begin(agreed(), name="orders", file_name="orders.parquet")
     send(intake, parquet(ORDERS, row_group_size=500))
-    there, stored, seen = blobs(), Parts._stored, []
+    there, stored, seen, second = blobs(), Parts._stored, [], threading.Event()
 
     def torn(self, key, owner, number, pieces):
         seen.append(number)
         if number:
+            second.set()
             raise Unavailable("the store went away")
+        assert second.wait(20)  # else the third could be begun before the second has failed
+        time.sleep(0.1)
         return stored(self, key, owner, number, pieces)
 
     monkeypatch.setattr(Parts, "_stored", torn)

@@ -178,7 +178,7 @@ def test_a_table_from_a_file(tmp_path: Path, place: bytes, verdict: Verdict) -> 
 
 @pytest.mark.parametrize("operator", ["HashTableV2", "MutableHashTableV2", "AnonymousHashTable"])
 def test_a_table_shared_under_the_name_of_its_file(tmp_path: Path, operator: str) -> None:
-    shared = _field(1, b"shared_name") + _field(2, _field(2, b"hash_table_/tmp/work/vocab.txt_-2_-1"))
+    shared = _field(1, b"shared_name") + _field(2, _field(2, b"hash_table_/tmp/build/vocab.txt_-2_-1"))
     for name, verdict in ((operator, Verdict.PASS), ("VarHandleOp", Verdict.BLOCK)):
         (tmp_path / "saved_model.pb").write_bytes(_saved(_graph(_node(name) + _field(5, shared))))
         assert scan(tmp_path).verdict is verdict
