@@ -52,13 +52,12 @@ def more_documents(rows: Sequence[Text], seed: int) -> Iterator[Text]:
     for paper in papers:
         for _ in range(_PAPER_TIMES):
             yield Text(paper, 0, "written-papers", True, None, (paper,))
-    for order in written("orders"):
-        yield Text(order, 1, "written-orders", True, (0, len(order)), (order,))
-        for _ in range(_ORDER_PAIRS):
-            clean = chance.choice(chance.choice((papers, documents, carriers, packages, answers)))
-            injected = inject(clean[:MAX_CHARS], vary(order, chance), chance, "written-orders")
-            yield replace(injected, made_of=(order, clean))
-    yield from _reports_and_asides((papers, documents, carriers, packages), chance)
+    yield from _with_pairs("orders", _ORDER_PAIRS, (papers, documents, carriers, packages, answers), chance)
+    reports = written("reports")  # what many hands wrote: documents of all kinds, and orders in the voice of such
+    for report in reports:
+        for _ in range(_REPORT_TIMES):
+            yield Text(report, 0, "written-papers", True, None, (report,))
+    yield from _with_pairs("asides", _ASIDE_PAIRS, (papers, documents, carriers, packages, reports), chance)
     for document in packages:
         yield Text(document, 0, "package-documents", True)
     for _ in range(_READ):
@@ -72,18 +71,14 @@ def more_documents(rows: Sequence[Text], seed: int) -> Iterator[Text]:
         yield Text(document[at : at + _OTHERS_CHARS], 0, "locked-documents", True)
 
 
-def _reports_and_asides(others: Sequence[Sequence[str]], chance: random.Random) -> Iterator[Text]:
-    """What many hands wrote: documents of all kinds, and orders in the voice of what they are put into."""
-    reports = written("reports")
-    for report in reports:
-        for _ in range(_REPORT_TIMES):
-            yield Text(report, 0, "written-papers", True, None, (report,))
-    for aside in written("asides"):
-        yield Text(aside, 1, "written-orders", True, (0, len(aside)), (aside,))
-        for _ in range(_ASIDE_PAIRS):
-            clean = chance.choice(chance.choice((*others, reports)))
-            injected = inject(clean[:MAX_CHARS], vary(aside, chance), chance, "written-orders")
-            yield replace(injected, made_of=(aside, clean))
+def _with_pairs(name: str, pairs: int, clean: Sequence[Sequence[str]], chance: random.Random) -> Iterator[Text]:
+    """Written orders, each by itself and put into so many documents of these kinds."""
+    for order in written(name):
+        yield Text(order, 1, "written-orders", True, (0, len(order)), (order,))
+        for _ in range(pairs):
+            document = chance.choice(chance.choice(clean))
+            injected = inject(document[:MAX_CHARS], vary(order, chance), chance, "written-orders")
+            yield replace(injected, made_of=(order, document))
 
 
 def calibrating_documents() -> dict[str, list[Text]]:

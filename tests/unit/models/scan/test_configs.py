@@ -210,7 +210,12 @@ def test_an_option_in_place_of_an_address(tmp_path: Path, value: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["index-url = http://example.org/simple", "extra_index_url = https://example.org/", "trusted-host = example.org"],
+    [
+        "index-url = http://example.org/simple",
+        "extra_index_url = https://example.org/",
+        "trusted-host = example.org",
+        "extra-index-url = https://pypi.org/simple https://example.org/simple",
+    ],
 )
 def test_an_index_of_packages_in_settings(tmp_path: Path, line: str) -> None:
     assert _scan(tmp_path, f"[global]\n{line}\n", "pip.conf").verdict is Verdict.BLOCK

@@ -8,6 +8,7 @@ Answers payloads that are encoded in text, mark-up that runs scripts, and requir
 import re
 
 from vallum.models.scan.languages.encoded import inspect_encoded
+from vallum.models.scan.languages.settings import PACKAGE_INDEX
 from vallum.models.scan.languages.text import MAX_TEXT_BYTES, is_text, looks_like_text, text_of
 from vallum.models.scan.model import Verdict
 from vallum.models.scan.port import Blob, Scan
@@ -26,14 +27,11 @@ _FROM_ELSEWHERE = re.compile(
     r"(?m)^\s*(?:-\s+)?(?:(?:-e|--editable)\s+\S|(?:--extra-index-url|--index-url|-i|--trusted-host|--find-links|-f)[ =]+(?P<index>\S+)"
     r"|(?:[\w.\[\],-]+\s*@\s*)?(?:git|hg|svn|bzr)\+\w+:|[\w.\[\],-]+\s*@\s*(?:https?|file):|https?://\S+\.(?:whl|zip|tar\.gz)\s*$)"
 )
-_KNOWN_INDEXES = re.compile(
-    r"https://(?:pypi\.org|files\.pythonhosted\.org|download\.pytorch\.org|pypi\.nvidia\.com|data\.pyg\.org)/"
-)
 # Where projects keep what they build: whose it is there, is for a person to see.
 _KNOWN_HOSTS = re.compile(
     r"(?:git\+)?(?:https|ssh)://(?:git@)?(?:github\.com|[\w-]+\.github\.io|[\w.-]+\.githubusercontent\.com|gitlab\.com|bitbucket\.org|codeberg\.org"
     r"|huggingface\.co|hf\.co|pypi\.org|files\.pythonhosted\.org|download\.pytorch\.org|pypi\.nvidia\.com|pypi\.ngc\.nvidia\.com|data\.pyg\.org|wheels\.vllm\.ai"
-    r"|storage\.googleapis\.com|(?:[\w-]+\.)?s3[\w.-]*\.amazonaws\.com|(?:pkgs\.dev\.azure|[\w-]+\.blob\.core\.windows|[\w-]+\.pkg\.dev)(?:\.com|\.net)?)(?=[/:])"
+    r"|storage\.googleapis\.com|(?:[\w-]+\.)?s3[\w.-]*\.amazonaws\.com|(?:pkgs\.dev\.azure|[\w-]+\.blob\.core\.windows|[\w-]+\.pkg\.dev)(?:\.com|\.net)?)(?=(?::\d+)?/)"  # a name before the host, as in `known.org:x@other.org`, is no host
 )
 _ADDRESS = re.compile(r"(?:\w+\+)?\w+://[^\s\"']+")
 _OF_REQUIREMENTS = re.compile(r"(?i)requirements|\breqs?\b|constraints|conda|environment|python_env|pipfile|pyproject")
@@ -68,11 +66,11 @@ class Text:
 
     def _judge_requirements(self, text: str, blob: Blob, scan: Scan) -> None:
         for found in _FROM_ELSEWHERE.finditer(text):
-            if found.group("index") and _KNOWN_INDEXES.match(found.group("index")):
+            line = text[found.start() : text.find("\n", found.end()) + 1 or None].partition(" #")[0]
+            addresses, trusts = _ADDRESS.findall(line), "--trusted-host" in line
+            if found["index"] and addresses and not trusts and all(map(PACKAGE_INDEX.match, addresses)):
                 continue
-            line = text[found.start() : text.find("\n", found.end()) + 1 or None].strip()
-            address = _ADDRESS.search(line)
-            unknown = "--trusted-host" in line or (address and not _KNOWN_HOSTS.match(address[0]))
+            unknown = trusts or not all(map(_KNOWN_HOSTS.match, addresses))
             scan.report(
                 Verdict.BLOCK if unknown else Verdict.REVIEW,
                 "remote-code",

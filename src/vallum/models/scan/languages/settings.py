@@ -10,7 +10,7 @@ from vallum.models.scan.model import Verdict
 from vallum.models.scan.pickles.policy import is_standard
 from vallum.models.scan.port import Scan
 
-__all__ = ["judge_setting"]
+__all__ = ["PACKAGE_INDEX", "judge_setting"]
 
 _CALLED = frozenset(
     """_target_ target class_path entry_point entrypoint handler callable factory python_function python_class
@@ -24,7 +24,7 @@ _COMMANDS = frozenset(
 )
 _OF_GIT = frozenset("fsmonitor sshcommand askpass hookspath gitproxy textconv uploadpack receivepack".split())
 _OF_PIP = frozenset(("index-url", "extra-index-url", "trusted-host"))
-_INDEXES = re.compile(
+PACKAGE_INDEX = re.compile(
     r"https://(?:pypi\.org|files\.pythonhosted\.org|download\.pytorch\.org|pypi\.nvidia\.com|data\.pyg\.org)(?:/|\Z)"
 )
 _OPTION = re.compile(r"(?:-u\b|--upload-pack|--receive-pack|--exec|--config|-c\s|-oProxyCommand)|(?:ext|fd)::")
@@ -41,7 +41,8 @@ def judge_setting(key: str, value: object, place: str, scan: Scan) -> None:
     if not isinstance(value, str) or not value or len(value) > 4096:
         return
     value = value.strip().strip("'\"").strip()
-    if name.replace("_", "-") in _OF_PIP and not _INDEXES.match(value) and ("://" in value or "host" in name):
+    known = all(map(PACKAGE_INDEX.match, value.split() or [value]))  # pip takes several in one value
+    if name.replace("_", "-") in _OF_PIP and not known and ("://" in value or "host" in name):
         scan.report(
             Verdict.BLOCK, "remote-code", place, f"dependencies from elsewhere than the package index: `{value[:120]}`"
         )
